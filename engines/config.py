@@ -1,0 +1,252 @@
+"""The configuration: which targets there are, how their application is stopped and started, who may act.
+
+`find` says where it is, `load` reads it whole or refuses with everything that is wrong. What a target's database
+and application are really like is asked later, by the checks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+from engines import tables
+from engines.errors import ConfigError, Problem, UsageError
+from engines.people import Person, Role
+from engines.targets import LARAVEL, Application, Environment, Framework, JournalMode, MysqlTarget, SqliteTarget, Target
+from engines.trusted_file import read_text, safe_path, toml_table
+from engines.values import positive
+
+__all__ = [
+    "Application",
+    "Approval",
+    "Config",
+    "Environment",
+    "Framework",
+    "JournalMode",
+    "MysqlTarget",
+    "Person",
+    "Role",
+    "SqliteTarget",
+    "Target",
+    "find",
+    "from_table",
+    "load",
+    "safe_path",
+    "to_table",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What counts as a yes."""
+
+    window: timedelta = field(default=timedelta(hours=4), metadata={"check": positive})
+    """How long an approval holds: a start after that needs a new one."""
+
+    break_glass: bool = False
+    """Whether an operator may start without the commander's approval. The reason is typed, a notification is
+    sent, and it is the first line of the record."""
+
+    asserted: bool = True
+    """Whether a typed name is enough. It is recorded as asserted, which proves nothing about who typed it."""
+
+    self_approval: tuple[Environment, ...] = (Environment.STAGING, Environment.LOCAL)
+    """The environments in which operators may approve their own plan. Production can't be one of them."""
+
+    def wrong(self) -> Iterator[tables.Fault]:
+        if Environment.PRODUCTION in self.self_approval:
+            hint = "Take it out; break_glass = true is the way out of a night without a commander."
+            yield "self_approval", "can't contain production.", hint
+
+
+def state_folder() -> Path:
+    """Where sessions are kept unless the configuration says otherwise: root's, else the user's own."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/reinstate")
+    given = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(given) if given.startswith("/") else Path.home() / ".local/state") / "reinstate"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration in which every path is absolute. `load` makes it."""
+
+    targets: Mapping[str, Target] = field(metadata={"key": "target"})
+    """The databases that can be restored, each under its name: `[target.NAME]`."""
+
+    state: Path = field(default_factory=state_folder)
+    """The folder for sessions, journals and records. Default: /var/lib/reinstate for root, else
+    ~/.local/state/reinstate."""
+
+    people: tuple[Person, ...] = field(default=(), metadata={"key": "person"})
+    """Who may act, in which roles: one `[[person]]` for each."""
+
+    approval: Approval = field(default_factory=Approval)
+    """What counts as a yes: `[approval]`."""
+
+    def wrong(self) -> Iterator[tables.Fault]:
+        seen: set[str] = set()
+        for n, person in enumerate(self.people, start=1):
+            if person.name in seen:
+                yield f"person[{n}].name", f'"{person.name}" is there twice.', "Give one entry all the roles."
+            seen.add(person.name)
+            for target in person.targets:
+                if target not in self.targets:
+                    known = ", ".join(self.targets)
+                    yield f"person[{n}].targets", f'there is no target "{target}".', f"Known: {known}."
+
+
+def _shared_databases(targets: Mapping[str, Target]) -> Iterator[tables.Fault]:
+    owner: dict[str, str] = {}
+    for name, target in targets.items():
+        first = owner.setdefault(target.address, name)
+        if first != name:
+            hint = "Two sessions could restore the same database at once. Keep one of them."
+            yield f"target.{name}.database", f'is the database of target "{first}" too.', hint
+
+
+def find(
+    explicit: Path | None,
+    environ: Mapping[str, str],
+    cwd: Path,
+    home: Path,
+    *,
+    privileged: bool | None = None,
+) -> Path:
+    """The configuration file to read: --config, else REINSTATE_CONFIG, else ./reinstate.toml, else the user's.
+
+    One that is named is taken even if it does not exist, so that `load` can say so. A privileged run (without
+    the argument: effective user id 0) does not look into the current folder, which anybody may have filled.
+    Raises UsageError with all the places where it looked.
+    """
+    if explicit is not None:
+        return cwd / explicit
+    if environ.get("REINSTATE_CONFIG"):
+        return cwd / environ["REINSTATE_CONFIG"]
+    by_user = environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(by_user) if by_user.startswith("/") else home / ".config"
+    places = [folder / "reinstate" / "config.toml"]
+    passed_over = ""
+    if os.geteuid() == 0 if privileged is None else privileged:
+        passed_over = " A privileged run does not read ./reinstate.toml: name it with --config if you trust it."
+    else:
+        places.insert(0, cwd / "reinstate.toml")
+    for place in places:
+        if place.is_file():
+            return place
+    looked = ", ".join(["--config", "REINSTATE_CONFIG", *map(str, places)])
+    raise UsageError(
+        f"There is no configuration. Looked at: {looked}. Nothing was started.",
+        f"Copy config.example.toml to {places[-1]} and edit it, or try `reinstate demo`.{passed_over}",
+    )
+
+
+def load(path: Path, *, privileged: bool) -> Config:
+    """The configuration in `path`. Raises ConfigError with everything that is wrong in it.
+
+    Relative paths: `state` and an application's `path` start at the folder of the file, all others of a target
+    at its application's `path`.
+    """
+    problems: list[Problem] = []
+    written = read_text(path, problems, privileged=privileged)
+    table = toml_table(written, problems) if written else None
+    if written is None or table is None:
+        raise ConfigError(tuple(problems))
+    base = path.parent.absolute()
+    table = _completed(table, written.name, problems)
+    config = tables.read(Config, table, written.name, problems)
+    if config is None or problems:
+        raise ConfigError(tuple(problems))
+    config = _placed(config, base)
+    problems.extend(
+        Problem(written.name, key, message, hint) for key, message, hint in _shared_databases(config.targets)
+    )
+    if privileged:
+        problems.extend(replace(p, key="state") for p in safe_path(config.state))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return config
+
+
+def to_table(target: Target) -> dict[str, object]:
+    """The target as text, numbers, lists and tables: what a plan holds and `from_table` reads."""
+    return tables.write(target)
+
+
+def from_table(table: Mapping[str, object], file: str = "plan") -> Target:
+    """The target that `to_table` wrote. Raises ConfigError if the table has been changed into nonsense."""
+    problems: list[Problem] = []
+    kinds: tuple[type[Target], ...] = (SqliteTarget, MysqlTarget)
+    target = tables.read(tables.kind_of(kinds, table) or SqliteTarget, table, file, problems, internal=True)
+    if target is None:
+        raise ConfigError(tuple(problems))
+    return target
+
+
+def _completed(table: dict[str, object], file: str, problems: list[Problem]) -> dict[str, object]:
+    """The table with the framework's commands filled in, without the targets whose engine is not known."""
+    targets = table.get("target", {})
+    if not isinstance(targets, dict):
+        return table
+    if not targets:
+        hint = "Write [target.NAME] with engine, environment, database and backups."
+        problems.append(Problem(file, "target", "there is no target.", hint))
+    return {**table, "target": {name: _with_framework(target) for name, target in targets.items()}}
+
+
+def _with_framework(target: object) -> object:
+    application = target.get("application") if isinstance(target, dict) else None
+    if not isinstance(application, dict) or application.get("framework", "laravel") != Framework.LARAVEL:
+        return target
+    return {**target, "application": {**LARAVEL, **application}} if isinstance(target, dict) else target
+
+
+def _placed(config: Config, base: Path) -> Config:
+    """The same configuration with absolute paths."""
+    state = _absolute(base, config.state)
+    targets = {name: _target_placed(target, base, state) for name, target in config.targets.items()}
+    return replace(config, state=state, targets=targets)
+
+
+def _target_placed(target: Target, base: Path, state: Path) -> Target:
+    home = _absolute(base, target.application.path)
+
+    def of_its_own(name: str, path: Path) -> Path:
+        return state / name / target.name if path == Path() else _absolute(home, path)
+
+    snapshots = of_its_own("snapshots", target.snapshots)
+    application = _application_placed(target.application, home)
+    if isinstance(target, SqliteTarget):
+        database, backups = _absolute(home, target.database), _absolute(home, target.backups)
+        return replace(target, database=database, backups=backups, snapshots=snapshots, application=application)
+    return replace(
+        target,
+        login=_absolute(home, target.login),
+        socket=target.socket and _absolute(home, target.socket),
+        backups=_location(home, target.backups),
+        binlogs=target.binlogs and _location(home, target.binlogs),
+        staging=of_its_own("staging", target.staging),
+        snapshots=snapshots,
+        application=application,
+    )
+
+
+def _application_placed(application: Application, home: Path) -> Application:
+    return replace(
+        application,
+        path=home,
+        env_file=None if application.env_file is None else _absolute(home, application.env_file),
+        logs=tuple(_absolute(home, log) for log in application.logs),
+    )
+
+
+def _location(folder: Path, written: str) -> str:
+    return written if written.startswith("s3://") else str(_absolute(folder, Path(written)))
+
+
+def _absolute(folder: Path, path: Path) -> Path:
+    # Not resolved: where a link leads may differ by the time it is used.
+    return Path(os.path.normpath(folder / path))
