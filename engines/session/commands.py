@@ -1,0 +1,114 @@
+"""What a console may ask of the runner. A command is a request; what became of it comes back as an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from engines.errors import UsageError
+from engines.people import Role
+from engines.session.plan import GateKind
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Restore another backup than the one chosen so far."""
+
+    backup: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """The commander lets the restore go on although a check says FAIL or UNKNOWN."""
+
+    check: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    digest: str
+    name: str
+    break_glass: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """Give a step's next gate: a key, the typed name, an acceptance, a sign-off."""
+
+    step: str
+    gate: GateKind
+    role: Role
+    name: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the step under way at the next safe place."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeKeyboard:
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    reason: str
+
+
+Command = Choose | Recheck | Override | Approve | Give | Retry | Skip | Stop | Note | TakeKeyboard | Undo | Abandon
+
+NAMES: Mapping[str, type[Command]] = {cls.__name__: cls for cls in Command.__args__}
+
+
+def to_wire(command: Command) -> dict[str, object]:
+    return {"do": type(command).__name__, **msgspec.to_builtins(command)}
+
+
+def from_wire(fields: Mapping[str, object]) -> Command:
+    """The command in a request. Raises UsageError for anything else."""
+    kind = NAMES.get(str(fields.get("do")))
+    if kind is None:
+        raise UsageError("The runner does not know this command. Nothing was changed.", f"It knows {', '.join(NAMES)}.")
+    own = {name: value for name, value in fields.items() if name not in ("do", "id")}
+    try:
+        return msgspec.convert(own, kind)
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"This {kind.__name__} can't be read: {error}. Nothing was changed.",
+            "The console and the runner may be of different versions: reinstate --version.",
+        ) from error

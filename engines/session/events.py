@@ -1,0 +1,330 @@
+"""What can happen in a session. Each event is a fact, written once, in the journal's order.
+
+Row values and statement text stay out: events carry counts, names, digests and what people typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from engines.checks import Check
+from engines.errors import RestoreError
+from engines.people import Role
+from engines.session import jsontext
+from engines.session.plan import GateKind, Plan, PlanKind
+from engines.text import parse_stamp, stamp
+
+JOURNAL_FORMAT = 1
+
+
+class How(StrEnum):
+    """How somebody's name was established, weakest first (docs/security.md says what each proves)."""
+
+    ASSERTED = "asserted"
+    PEER = "peer"
+    SIGNED = "signed"
+
+
+class Result(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"  # probed, never retried blindly
+
+
+class Ending(StrEnum):
+    SIGNED_OFF = "signed off"
+    UNDONE = "undone"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody at a keyboard: the name given, and the login that the kernel tells of the console's process."""
+
+    name: str
+    login: str
+    how: How = How.ASSERTED
+    console: str = ""  # which console, where one login has several open
+    connection: str = ""  # the client's address, over SSH
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    file: str  # name in the session's logs folder
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GridRow:
+    """One line of the validation grid. Counts of rows; `None` where there was nothing to count."""
+
+    table: str
+    before: int | None
+    expected: str
+    restored: int | None
+    difference: int | None
+    verdict: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBegun:
+    session: str
+    target: Mapping[str, object]  # the target as configured
+    environment: str
+    engine: str
+    address: str
+    backup: Mapping[str, object]  # the catalogue's entry that was chosen
+    incident: Mapping[str, object]
+    incident_id: str = ""
+    people: tuple[Mapping[str, object], ...]
+    approval: Mapping[str, object]
+    operator: Actor
+    host: str
+    tool: str
+    drill: bool = False
+    format: int = JOURNAL_FORMAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerStarted:
+    pid: int
+    started: int  # clock ticks since boot (proc(5), stat field 22)
+    reason: str  # "begin" or "resume"
+    versions: Mapping[str, str]
+    survives: str  # what ends this runner besides itself
+    torn: int = 0  # bytes of a half-written last line that were set aside
+
+
+@dataclass(frozen=True, slots=True)
+class BackupChosen:
+    backup: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyboardTaken:
+    actor: Actor
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMade:
+    plan: Plan
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRefused:
+    """No plan could be made."""
+
+    kind_of_plan: PlanKind
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDone:
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOverridden:
+    name: str
+    verdict: str
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    digest: str
+    actor: Actor
+    until: str  # UTC: the restore window's end
+    break_glass: str = ""  # the reason, where the operator had to approve alone
+
+
+@dataclass(frozen=True, slots=True)
+class GateGiven:
+    step: str
+    gate: GateKind
+    role: Role
+    actor: Actor
+    text: str = ""  # what was agreed to, or said
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A command that was refused, kept where the refusal itself matters to the post-mortem."""
+
+    command: str
+    actor: Actor
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted:
+    step: str
+    pid: int
+    started: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    step: str
+    pid: int
+    exit: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FactFound:
+    """Something that a step must not forget if it is killed: journalled before the effect that it describes."""
+
+    step: str
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnded:
+    step: str
+    result: Result
+    message: str = ""
+    hint: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
+    log: StepLog | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    step: str
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRetried:
+    step: str
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    step: str
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class GridMade:
+    where: str  # "staged copy" or "live database"
+    rows: tuple[GridRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAdded:
+    actor: Actor
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndoAsked:
+    actor: Actor
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    how: Ending
+    reason: str = ""
+    left_behind: tuple[str, ...] = ()
+
+
+Event = (
+    SessionBegun
+    | RunnerStarted
+    | BackupChosen
+    | KeyboardTaken
+    | PlanMade
+    | PlanRefused
+    | CheckDone
+    | CheckOverridden
+    | Approved
+    | GateGiven
+    | Rejected
+    | StepStarted
+    | ChildStarted
+    | ChildEnded
+    | FactFound
+    | StepEnded
+    | StepSkipped
+    | StepRetried
+    | StopAsked
+    | GridMade
+    | NoteAdded
+    | UndoAsked
+    | SessionEnded
+)
+
+KINDS: Mapping[str, type[Event]] = {cls.__name__: cls for cls in Event.__args__}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the journal: an event with its place, time and author."""
+
+    seq: int  # from 1
+    at: datetime  # UTC, milliseconds
+    by: str
+    event: Event
+    prev: str  # SHA-256 of the line before, without its line break; 64 zeros for the first
+
+
+_ENVELOPE = ("seq", "at", "kind", "by", "prev")
+
+
+def encode(entry: Entry) -> bytes:
+    """The journal's line, without its line break."""
+    fields: dict[str, object] = {
+        "seq": entry.seq,
+        "at": stamp(entry.at),
+        "kind": type(entry.event).__name__,
+        "by": entry.by,
+        **msgspec.to_builtins(entry.event, enc_hook=str),
+        "prev": entry.prev,
+    }
+    return jsontext.encode(fields)
+
+
+def decode(line: bytes) -> Entry:
+    """The entry that `encode` wrote. Raises RestoreError for anything else."""
+    try:
+        fields = msgspec.json.decode(line, type=dict[str, object])
+        kind = KINDS[str(fields["kind"])]
+        own = {name: value for name, value in fields.items() if name not in _ENVELOPE}
+        return Entry(
+            seq=msgspec.convert(fields["seq"], int),
+            at=parse_stamp(msgspec.convert(fields["at"], str)),
+            by=msgspec.convert(fields["by"], str),
+            event=msgspec.convert(own, kind),
+            prev=msgspec.convert(fields["prev"], str),
+        )
+    except (msgspec.MsgspecError, KeyError, ValueError, OverflowError, RecursionError) as error:
+        raise RestoreError(
+            f"This is not a line of a journal: {error}",
+            "The journal was damaged or written by another version. Its other lines still hold.",
+        ) from error

@@ -1,0 +1,74 @@
+"""A runner process, from its claim on the session to its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sqlite3
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+from engines.errors import Refused, RestoreError
+from engines.session import store
+from engines.session.events import SessionBegun
+from engines.session.journal import read, replace_file
+from engines.session.launch import survival
+from engines.session.recipe import Recipe
+from engines.session.runner import BEGIN, REFUSED, At, Runner, read_begin
+
+
+def tool() -> str:
+    """`reinstate 0.1.0`."""
+    try:
+        return f"reinstate {version('reinstate')}"
+    except PackageNotFoundError:
+        return "reinstate (not installed)"
+
+
+def versions() -> Mapping[str, str]:
+    return {"tool": tool(), "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+
+
+def begun_in(folder: Path) -> SessionBegun:
+    """The session's first event, from its journal or, before that is written, from what the console asked for."""
+    asked = read_begin(folder)
+    if asked is not None:
+        return asked
+    entries = read(folder / store.JOURNAL).entries
+    if not entries or not isinstance(entries[0].event, SessionBegun):
+        raise RestoreError(f"{folder} holds no session.", "List them: reinstate sessions.")
+    return entries[0].event
+
+
+def main(
+    folder: Path,
+    recipe_for: Callable[[SessionBegun], Recipe],
+    lock_for: Callable[[SessionBegun], Path],
+    at: At | None = None,
+) -> int:
+    """Run the session in `folder` to its end. Exit code 0, or 3 with the reason in refused.json."""
+    try:
+        mark = store.claim_runner(folder)
+        begun = begun_in(folder)
+        recipe = recipe_for(begun)
+        runner = Runner(folder, recipe, at=at) if at is not None else Runner(folder, recipe)
+        if runner.state.ended is not None:
+            runner.finish()
+            store.forget_target(lock_for(begun), folder)
+            raise Refused(f"Session {folder.name} is over ({runner.state.ended.how}).", "Read it: reinstate show.")
+        with store.hold_target(lock_for(begun), folder):
+            is_new = not runner.state.last_seq
+            runner.begin(begun if is_new else None, versions(), survival().text)
+            (folder / BEGIN).unlink(missing_ok=True)
+            asyncio.run(runner.run(store.new_socket(folder.name), mark))
+    except RestoreError as error:
+        with suppress(OSError):  # a full disk may be the very reason; the log below has it then
+            replace_file(folder / REFUSED, msgspec.json.encode({"message": error.message, "hint": error.hint}))
+        sys.stderr.write(f"{error.message} {error.hint}\n")
+        return error.exit_code
+    return 0

@@ -1,0 +1,383 @@
+"""What comes next, and what is not allowed now. Pure: the runner obeys it, the consoles show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from engines.checks import Panel
+from engines.errors import Refused
+from engines.people import Role
+from engines.session import commands as c
+from engines.session.events import Actor, Ending
+from engines.session.plan import GateKind, PlanKind, Step
+from engines.session.state import SessionState, Status, StepState
+from engines.text import parse_stamp
+
+BEFORE_DESTRUCTION = (Panel.SPACE, Panel.PREREQUISITES)
+
+
+class AskKind(StrEnum):
+    """What the session waits for."""
+
+    WORKING = "working"
+    CHOOSE = "choose"  # this backup can't be used: another, again, or abandon
+    CHECKS = "checks"  # checks block: mend and check again, or the commander overrides
+    APPROVE = "approve"
+    CONFIRM = "confirm"
+    TYPED = "typed"
+    ACCEPT = "accept"
+    SIGN_OFF = "sign-off"
+    DECIDE = "decide"  # a step failed or its outcome is unknown: again, skip, undo, abandon
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    kind: AskKind
+    text: str
+    role: Role = Role.OPERATOR
+    step: str = ""
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MakePlan:
+    kind: PlanKind
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    step: Step
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassOver:
+    """Record a step that is not configured as skipped."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    how: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    ask: Ask
+
+
+Move = MakePlan | Start | PassOver | End | Wait
+
+
+def next_move(state: SessionState, now: datetime) -> Move:
+    """What the runner does next, or whom it waits for."""
+    if state.ended is not None:
+        return Wait(Ask(AskKind.ENDED, f"The session is over: {state.ended.how}."))
+    if state.running is not None:
+        return Wait(Ask(AskKind.WORKING, state.running.step.title, step=state.running.id))
+    wanted = _plan_wanted(state)
+    if wanted is not None:
+        refused = state.plan_refused
+        if refused is not None and refused.kind_of_plan is wanted:
+            kind = AskKind.CHOOSE if wanted is not PlanKind.UNDO else AskKind.DECIDE
+            return Wait(Ask(kind, f"{refused.message} {refused.hint}"))
+        return MakePlan(wanted)
+    upcoming = state.next_step
+    if upcoming is None:
+        undone = state.plan is not None and state.plan.kind is PlanKind.UNDO
+        return End(Ending.UNDONE if undone else Ending.SIGNED_OFF)
+    return _move_for(state, upcoming, now)
+
+
+def _plan_wanted(state: SessionState) -> PlanKind | None:
+    plan = state.plan
+    if state.undo_asked is not None and (plan is None or plan.kind is not PlanKind.UNDO):
+        return PlanKind.UNDO
+    if plan is None:
+        return PlanKind.PREPARE
+    if plan.kind is PlanKind.PREPARE and state.next_step is None:
+        return PlanKind.RESTORE
+    return None
+
+
+def _move_for(state: SessionState, upcoming: StepState, now: datetime) -> Move:
+    step = upcoming.step
+    if upcoming.status in (Status.FAILED, Status.UNKNOWN):
+        kind = AskKind.DECIDE
+        if upcoming.plan is PlanKind.PREPARE and not state.did_anything_destructive:
+            kind = AskKind.CHOOSE
+        return Wait(Ask(kind, f"{upcoming.message} {upcoming.hint}".strip(), step=upcoming.id))
+    wanted = approval_wanted(state, now)
+    # A way back is not barred by checks: they may be why it is taken.
+    guarded = upcoming.plan is PlanKind.RESTORE
+    if guarded and wanted and (blocking := blocking_checks(state, BEFORE_DESTRUCTION)):
+        return Wait(_checks_ask(blocking))
+    if wanted:
+        return Wait(Ask(AskKind.APPROVE, wanted, Role.COMMANDER))
+    if not step.configured:
+        return PassOver(step)
+    # Going live is a gate of its own that shows the validation of the staged copy first.
+    if guarded and step.destructive and (blocking := blocking_checks(state, tuple(Panel))):
+        return Wait(_checks_ask(blocking))
+    gate = upcoming.missing()
+    if gate is None:
+        return Start(step, upcoming.attempt + 1)
+    if gate.kind is GateKind.SIGN_OFF and (blocking := blocking_checks(state, tuple(Panel))):
+        return Wait(_checks_ask(blocking))
+    return Wait(Ask(AskKind(gate.kind.value), gate.text, gate.role, upcoming.id))
+
+
+def _checks_ask(blocking: tuple[str, ...]) -> Ask:
+    count = "1 check blocks" if len(blocking) == 1 else f"{len(blocking)} checks block"
+    text = f"{count}: {', '.join(blocking)}. Mend and check again, or the incident commander overrides by name."
+    return Ask(AskKind.CHECKS, text, Role.COMMANDER, checks=blocking)
+
+
+def blocking_checks(state: SessionState, panels: tuple[Panel, ...]) -> tuple[str, ...]:
+    return tuple(name for name, known in state.checks.items() if known.check.panel in panels and known.blocks)
+
+
+def approval_wanted(state: SessionState, now: datetime) -> str:
+    """Why an approval is needed now; empty when the plan in force is approved and inside its window."""
+    if state.plan is None or not state.plan.needs_approval:
+        return ""
+    if not state.approved:
+        if state.plan.kind is PlanKind.UNDO:
+            return "The application is up again: the incident commander approves the undo, and what it discards."
+        if state.approvals:
+            return "The plan has changed since it was approved. It needs a new approval."
+        return "The incident commander reads the plan and approves it."
+    begun_destroying = any(known.step.destructive and known.attempt for known in state.current)
+    if state.approval is not None and not begun_destroying and _is_over(state, state.approval.until, now):
+        return "The approved restore window has ended. The plan needs a new approval."
+    return ""
+
+
+def _is_over(state: SessionState, until: str, now: datetime) -> bool:
+    # A clock that was set back does not open a window again: time is at least what the journal has seen.
+    latest = max(now, state.last_at) if state.last_at is not None else now
+    try:
+        return latest >= parse_stamp(until)
+    except (ValueError, OverflowError):
+        return True
+
+
+def roles_of(state: SessionState, name: str) -> tuple[str, ...]:
+    """The configured roles of the person with this name or login."""
+    person = _person(state, name)
+    roles = person.get("roles", ()) if person else ()
+    return tuple(str(role) for role in roles) if isinstance(roles, (list, tuple)) else ()
+
+
+def _person(state: SessionState, name: str) -> Mapping[str, object] | None:
+    people = state.begun.people if state.begun else ()
+    return next((person for person in people if _folded(name) in _names_of(person)), None)
+
+
+def _names_of(person: Mapping[str, object]) -> set[str]:
+    return {_folded(str(person.get("name", ""))), _folded(str(person.get("login", "")))} - {""}
+
+
+def _known_as(state: SessionState, name: str) -> set[str]:
+    """Everything that the person with this name or login may be called."""
+    person = _person(state, name)
+    return _names_of(person) if person else {_folded(name)}
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def names_for(state: SessionState, role: Role) -> tuple[str, ...]:
+    """Who is configured for a role on this target; empty when anybody's name will do."""
+    people = state.begun.people if state.begun else ()
+    names = (str(person.get("name", "")) for person in people)
+    return tuple(name for name in names if role.value in roles_of(state, name))
+
+
+def check_command(state: SessionState, command: c.Command, actor: Actor, now: datetime) -> None:
+    """Raise Refused, saying why and what to do, for a command that is not allowed now."""
+    if state.ended is not None and not isinstance(command, c.Note):
+        raise Refused(
+            f"The session is over ({state.ended.how}). Nothing was changed.",
+            "Begin a new one: reinstate restore.",
+        )
+    if needs_keyboard(command):
+        _check_keyboard(state, actor)
+    match command:
+        case c.Give():
+            _check_give(state, command, now)
+        case c.Approve():
+            _check_approve(state, command, now)
+        case c.Override(check=check, name=name, reason=reason):
+            known = state.checks.get(check)
+            if known is None or not known.blocks:
+                raise Refused(f"The check {check!r} does not block anything.", "Choose one that says FAIL or UNKNOWN.")
+            _check_name(state, Role.COMMANDER, name)
+            _check_reason(reason, "An override")
+        case c.Recheck(name=name):
+            _check_idle(state, "Checks run again once it has ended.")
+            if name not in state.checks:
+                raise Refused(f"There is no check {name!r}.", "Choose one of those listed.")
+        case c.Retry(step=step) | c.Skip(step=step):
+            _check_decide(state, command, step)
+        case c.Stop(step=step):
+            if state.running is None or state.running.id != step:
+                raise Refused("No such step is under way, so there is nothing to stop.", "Look at the steps.")
+        case c.Choose():
+            _check_idle(state, "Choose another backup once it has ended.")
+            if any(known.plan is not PlanKind.PREPARE and known.attempt for known in state.steps):
+                raise Refused(
+                    "The restore has begun, so this session keeps its backup. Nothing was changed.",
+                    "Undo this restore first (u), then begin another session.",
+                )
+        case c.Undo(reason=reason):
+            _check_idle(state, "Stop it first (s), or wait for it.")
+            _check_reason(reason, "An undo")
+            if any(known.step.final and known.attempt for known in state.steps):
+                raise Refused(
+                    "The session is signed off, so it can't be undone any more. Nothing was changed.",
+                    "Go on to its end. The safety snapshot is a restore point of its own: reinstate backups.",
+                )
+            if state.plan is not None and state.plan.kind is PlanKind.UNDO:
+                raise Refused("The undo is already under way.", "Go on with its next step.")
+        case c.Abandon(reason=reason):
+            _check_idle(state, "Stop it first (s), or wait for it.")
+            _check_reason(reason, "Abandoning")
+        case c.Note(text=text):
+            if not text.strip():
+                raise Refused("The note is empty. Nothing was kept.", "Type what the post-mortem should know.")
+        case c.TakeKeyboard(name=name, reason=reason):
+            if not name.strip():
+                raise Refused("Whoever takes the keyboard gives a name.", "Type your name.")
+            _check_reason(reason, "Taking the keyboard")
+
+
+def needs_keyboard(command: c.Command) -> bool:
+    """Only from the console that holds the keyboard. A note and a role's yes may come from any."""
+    if isinstance(command, c.Give):
+        return command.gate not in (GateKind.ACCEPT, GateKind.SIGN_OFF)
+    return not isinstance(command, (c.Note, c.TakeKeyboard, c.Approve, c.Override))
+
+
+def _check_keyboard(state: SessionState, actor: Actor) -> None:
+    holder = state.keyboard
+    if holder is not None and (holder.login, holder.console) != (actor.login, actor.console):
+        raise Refused(
+            f"{holder.name} holds the keyboard. Nothing was changed.", "Watch, or take the keyboard over (k)."
+        )
+
+
+def _check_idle(state: SessionState, hint: str) -> None:
+    if state.running is not None:
+        raise Refused(f"Step {state.running.id} {state.running.step.title} is under way.", hint)
+
+
+def _check_reason(reason: str, what: str) -> None:
+    if len(reason.strip()) < 3:
+        raise Refused(
+            f"{what} needs a reason; it goes into the record. Nothing was changed.",
+            "Type why, in a few words.",
+        )
+
+
+def _check_name(state: SessionState, role: Role, name: str) -> None:
+    if not name.strip():
+        raise Refused(f"The {role} is named. Nothing was changed.", "Type the name of who says so.")
+    listed = names_for(state, role)
+    if listed and role.value not in roles_of(state, name):
+        raise Refused(
+            f"{name.strip()} is not configured as {role}. Nothing was changed.",
+            f"Configured: {', '.join(listed)}.",
+        )
+
+
+def _check_give(state: SessionState, give: c.Give, now: datetime) -> None:
+    move = next_move(state, now)
+    if not isinstance(move, Wait) or move.ask.step != give.step or move.ask.kind.value != give.gate.value:
+        waiting = move.ask.text if isinstance(move, Wait) else "The runner is about to go on by itself."
+        raise Refused(
+            f"Step {give.step} does not wait for this now. {waiting}", "Look again: the session has moved on."
+        )
+    if give.role is not move.ask.role:
+        raise Refused(f"This is for the {move.ask.role} to say. Nothing was changed.", "Ask them.")
+    if give.gate is GateKind.TYPED and state.begun is not None:
+        name = str(state.begun.target.get("name", ""))
+        if give.text != name:
+            raise Refused("That is not the target's name. Nothing was changed.", f"Type {name} exactly.")
+    if give.gate in (GateKind.ACCEPT, GateKind.SIGN_OFF):
+        _check_name(state, give.role, give.name)
+
+
+def _check_approve(state: SessionState, approve: c.Approve, now: datetime) -> None:
+    if state.plan is None or not state.plan.needs_approval:
+        raise Refused("There is no plan that needs an approval yet.", "Wait until it is made.")
+    if approve.digest != state.plan_digest:
+        raise Refused(
+            f"This approval names plan {approve.digest[:12]}, but the plan in force is {state.plan_digest[:12]}.",
+            "Read the plan in force, then approve that one.",
+        )
+    if not approval_wanted(state, now):
+        raise Refused("This plan is approved already.", "Go on with its next step.")
+    blocking = blocking_checks(state, BEFORE_DESTRUCTION)
+    if blocking and state.plan.kind is PlanKind.RESTORE:
+        raise Refused(f"These checks block: {', '.join(blocking)}.", "Mend and check again, or override them by name.")
+    _check_name(state, Role.COMMANDER, approve.name)
+    begun = state.begun
+    allowed = begun.approval.get("self_approval", ()) if begun else ()
+    if begun is None or (isinstance(allowed, (list, tuple)) and begun.environment in allowed):
+        return
+    operators = _known_as(state, begun.operator.name) | _known_as(state, (state.keyboard or begun.operator).name)
+    if _folded(approve.name) not in operators:
+        return
+    if not begun.approval.get("break_glass"):
+        raise Refused(
+            f"In {begun.environment} the operator does not approve their own plan. Nothing was changed.",
+            "Ask the incident commander. A night without one needs break_glass in the configuration.",
+        )
+    if len(approve.break_glass.strip()) < 3:
+        raise Refused(
+            "Approving one's own plan here is break-glass, and needs a reason. Nothing was changed.",
+            "Type why no incident commander could be reached.",
+        )
+
+
+def _check_decide(state: SessionState, command: c.Retry | c.Skip, step: str) -> None:
+    known = state.step(step)
+    if known is None or state.next_step is None or state.next_step.id != step:
+        raise Refused(f"Step {step} is not the one that waits.", "Look again: the session has moved on.")
+    if isinstance(command, c.Retry):
+        if known.status not in (Status.FAILED, Status.UNKNOWN):
+            raise Refused(f"Step {step} has not failed.", "Go on with it instead.")
+        return
+    _check_reason(command.reason, "Skipping a step")
+    if not known.step.optional:
+        raise Refused(
+            f"Step {step} {known.step.title} can't be skipped. Nothing was changed.",
+            "What comes after it relies on it. Try it again, undo, or abandon.",
+        )
+    _check_idle(state, "Stop it first (s), or wait for it.")
+
+
+def left_behind(state: SessionState) -> tuple[str, ...]:
+    """What stopping for good now would leave as it is: each step that changed something, with its undo."""
+    put_right = _put_right(state)
+    return tuple(
+        f"{known.id} {known.step.title}: {known.step.undo}"
+        for known in state.steps
+        if known.step.undo and known.attempt > 0 and known.step.action not in put_right
+    )
+
+
+def _put_right(state: SessionState) -> set[str]:
+    """Actions whose opposite has been carried out since."""
+    return {
+        str(known.step.params["puts_right"])
+        for known in state.steps
+        if known.status is Status.DONE and "puts_right" in known.step.params
+    }

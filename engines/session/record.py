@@ -1,0 +1,281 @@
+"""The record, `session.toml`: the session as a post-mortem wants it, derived from the journal and from nothing else.
+
+Rendering is deterministic, so that `verify` can make the record again and compare. docs/record.md describes the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import tomli_w
+
+from engines.session.journal import Journal
+from engines.session.state import CheckState, SessionState, Status, StepState, fold
+from engines.text import stamp
+
+RECORD_FORMAT = 1
+HEADER = (
+    "# Reinstate session record. Derived from journal.jsonl; `reinstate verify` recomputes it.\n"
+    "# Unsigned, it is consistent, not authentic (docs/record.md).\n\n"
+)
+
+
+def render(journal: Journal) -> bytes:
+    """The record of everything in `journal`."""
+    state = fold(journal.entries)
+    tables = record(state) | {"chain_head": {"entries": len(journal.lines), "sha256": journal.head}}
+    return (HEADER + tomli_w.dumps(_toml(tables))).encode()
+
+
+def plan_text(state: SessionState) -> bytes:
+    """plan.toml: the plan in force, with the digest that an approval names."""
+    tables = {"sha256": state.plan_digest, **msgspec.to_builtins(state.plan)}
+    return tomli_w.dumps(_toml(tables)).encode()
+
+
+def record(state: SessionState) -> dict[str, object]:
+    """The record's tables. Absent facts are absent keys: TOML has no null."""
+    begun = state.begun
+    if begun is None:
+        return {"format": RECORD_FORMAT}
+    return {
+        "format": RECORD_FORMAT,
+        "break_glass": state.approval.break_glass if state.approval and state.approval.break_glass else None,
+        "session": {
+            "id": state.id,
+            "state": _standing(state),
+            "drill": begun.drill,
+            "began": state.begun_at,
+            "ended": state.ended_at,
+            "reason": state.ended.reason if state.ended else None,
+            "left_behind": list(state.ended.left_behind) if state.ended else None,
+            "host": begun.host,
+            "tool": begun.tool,
+            "resumes": state.resumes,
+            "versions": dict(state.runner.versions) if state.runner else None,
+            "survival": state.runner.survives if state.runner else None,
+        },
+        "target": _target(state),
+        "incident": begun.incident or None,
+        "backup": _backup(state),
+        "plan": _plan(state),
+        "measures": _measures(state),
+        "deviation": [{"at": d.at, "what": d.what, "by": d.by, "reason": d.reason} for d in state.deviations],
+        "person": _people(state),
+        "approval": [
+            {
+                "plan_sha256": a.digest,
+                "by": a.actor.name,
+                "login": a.actor.login,
+                "how": a.actor.how,
+                "at": a.at,
+                "until": a.until,
+                "break_glass": a.break_glass or None,
+            }
+            for a in state.approvals
+        ],
+        "sign_off": _sign_offs(state),
+        "handover": [
+            {"at": at, "to": taken.actor.name, "login": taken.actor.login, "reason": taken.reason}
+            for at, taken in state.handovers
+        ],
+        "step": [_step(known) for known in state.steps],
+        "check": [_check(known) for known in state.checks.values()],
+        "validation": [
+            {
+                "where": grid.where,
+                "table": row.table,
+                "before": row.before,
+                "expected": row.expected,
+                "restored": row.restored,
+                "difference": row.difference,
+                "verdict": row.verdict,
+                "source": row.source,
+            }
+            for grid in state.grids.values()
+            for row in grid.rows
+        ],
+        "rejected": [
+            {"at": at, "command": r.command, "by": r.actor.name, "message": r.message} for at, r in state.rejected
+        ],
+        "note": [{"at": note.at, "by": note.actor.name, "text": note.text} for note in state.notes],
+    }
+
+
+def _standing(state: SessionState) -> str:
+    if state.ended is not None:
+        return str(state.ended.how)
+    upcoming = state.next_step
+    if state.running is not None:
+        return f"step {state.running.id} under way"
+    return f"unfinished, before step {upcoming.id}" if upcoming else "unfinished"
+
+
+def _target(state: SessionState) -> dict[str, object]:
+    assert state.begun is not None  # noqa: S101 - record() returned early without it
+    identity = state.plan.target if state.plan else None
+    return {
+        "name": state.begun.target.get("name"),
+        "engine": state.begun.engine,
+        "environment": state.begun.environment,
+        "address": state.begun.address,
+        "identity": dict(identity.details) if identity else None,
+    }
+
+
+def _backup(state: SessionState) -> dict[str, object] | None:
+    chosen = state.plan.backup if state.plan and state.plan.backup else None
+    if chosen is None:
+        return {key: state.backup.get(key) for key in ("name", "path", "size", "taken_at", "status", "evidence")}
+    return {
+        "name": chosen.name,
+        "path": chosen.path,
+        "size": chosen.size,
+        "taken_at": chosen.taken_at,
+        "sha256": chosen.sha256,
+        "status": chosen.status,
+        "evidence": chosen.evidence,
+    }
+
+
+def _plan(state: SessionState) -> dict[str, object] | None:
+    plan = state.plan
+    if plan is None:
+        return None
+    return {
+        "kind": plan.kind,
+        "revision": plan.revision,
+        "sha256": state.plan_digest,
+        "made": plan.made_at,
+        "estimate_seconds": plan.estimate,
+        "loss_window": {"start": plan.loss.start, "end": plan.loss.end, "seconds": plan.loss.seconds}
+        if plan.loss
+        else None,
+    }
+
+
+def _measures(state: SessionState) -> dict[str, object]:
+    steps = [known for known in state.steps if known.started]
+    return {
+        "working_seconds": round(sum(known.seconds for known in steps), 3),
+        "waiting_seconds": round(sum(known.waiting_seconds for known in steps), 3),
+        "whole_seconds": _seconds(state.begun_at, state.ended_at),
+        "until_restored_seconds": _seconds(state.begun_at, _ended(steps, "replace")),
+        "downtime_seconds": _seconds(_started(steps, "stop-maintenance"), _ended(steps, "start-maintenance")),
+    }
+
+
+def _started(steps: Sequence[StepState], action: str) -> datetime | None:
+    return next((known.started for known in steps if known.step.action == action), None)
+
+
+def _ended(steps: Sequence[StepState], action: str) -> datetime | None:
+    done = (known.ended for known in steps if known.step.action == action and known.status is Status.DONE)
+    return next(done, None)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return round((end - start).total_seconds(), 3) if start and end else None
+
+
+def _people(state: SessionState) -> list[dict[str, object]]:
+    assert state.begun is not None  # noqa: S101 - record() returned early without it
+    operator = state.begun.operator
+    present = [("database operator", operator), *(("database operator", taken.actor) for _, taken in state.handovers)]
+    present += [("incident commander", approval.actor) for approval in state.approvals]
+    present += [(str(gate.role), gate.actor) for known in state.steps for gate in known.gates if gate.actor.name]
+    seen: dict[tuple[str, str, str], dict[str, object]] = {}
+    for role, actor in present:
+        entry: dict[str, object] = {
+            "role": role,
+            "name": actor.name,
+            "login": actor.login,
+            "how": actor.how,
+            "connection": actor.connection or None,
+        }
+        seen.setdefault((role, actor.name, actor.login), entry)
+    return list(seen.values())
+
+
+def _sign_offs(state: SessionState) -> list[dict[str, object]]:
+    return [
+        {
+            "step": known.id,
+            "gate": gate.gate,
+            "role": gate.role,
+            "by": gate.actor.name,
+            "login": gate.actor.login,
+            "how": gate.actor.how,
+            "at": gate.at,
+            "text": gate.text,
+        }
+        for known in state.steps
+        for gate in known.gates
+        if gate.gate in ("accept", "sign-off")
+    ]
+
+
+def _step(known: StepState) -> dict[str, object]:
+    return {
+        "id": known.id,
+        "title": known.step.title,
+        "plan": known.plan,
+        "revision": known.revision,
+        "state": known.status,
+        "role": known.step.role,
+        "attempt": known.attempt,
+        "started": known.started,
+        "ended": known.ended,
+        "working_seconds": round(known.seconds, 3),
+        "waiting_seconds": round(known.waiting_seconds, 3),
+        "shown": list(known.step.shows),
+        "commands": [{"command": command, "exit": code} for command, code in known.commands],
+        "message": known.message or None,
+        "skipped_for": known.skipped_for or None,
+        "undo": known.step.undo or None,
+        "destructive": known.step.destructive,
+        "confirmed_by": [f"{gate.actor.name} ({gate.gate})" for gate in known.gates],
+        "facts": dict(known.facts) or None,
+        "log": {"file": known.log.file, "size": known.log.size, "sha256": known.log.sha256} if known.log else None,
+    }
+
+
+def _check(known: CheckState) -> dict[str, object]:
+    check, override = known.check, known.override
+    return {
+        "name": check.name,
+        "panel": check.panel,
+        "verdict": check.verdict,
+        "evidence": check.evidence,
+        "hint": check.hint or None,
+        "at": known.at,
+        "overridden_by": override.actor.name if override else None,
+        "override_reason": override.reason if override else None,
+    }
+
+
+def _toml(value: object) -> dict[str, object]:
+    converted = _plain(value)
+    assert isinstance(converted, dict)  # noqa: S101 - called with a table only
+    return converted
+
+
+def _plain(value: object) -> object:
+    """TOML's types only: times as stamps, no nulls, no empty arrays of tables."""
+    match value:
+        case datetime():
+            return stamp(value)
+        case Mapping():
+            return {
+                str(key): _plain(item) for key, item in value.items() if item is not None and item != [] and item != ()
+            }
+        case str():
+            return str(value)
+        case bool() | int() | float():
+            return value
+        case Iterable():
+            return [_plain(item) for item in value if item is not None]
+        case _:
+            return str(value)

@@ -1,0 +1,481 @@
+"""The process that executes the session. It is the only writer, and it outlives the terminal.
+
+It asks `moves.next_move` what comes next and does that; commands from the consoles become events or refusals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from engines.children import Child, alive, end, identified
+from engines.errors import Refused, RestoreError
+from engines.session import commands as c
+from engines.session import store
+from engines.session.events import (
+    Actor,
+    Approved,
+    BackupChosen,
+    CheckDone,
+    CheckOverridden,
+    ChildEnded,
+    Ending,
+    Event,
+    GateGiven,
+    KeyboardTaken,
+    NoteAdded,
+    PlanMade,
+    PlanRefused,
+    Rejected,
+    Result,
+    RunnerStarted,
+    SessionBegun,
+    SessionEnded,
+    StepEnded,
+    StepRetried,
+    StepSkipped,
+    StepStarted,
+    StopAsked,
+    UndoAsked,
+)
+from engines.session.journal import Journal, Writer, keep_reserve, release_reserve, replace_file
+from engines.session.moves import (
+    End,
+    MakePlan,
+    Move,
+    PassOver,
+    Start,
+    Wait,
+    check_command,
+    left_behind,
+    needs_keyboard,
+    next_move,
+)
+from engines.session.plan import PlanKind, Step, digest
+from engines.session.recipe import Recipe
+from engines.session.record import plan_text, render
+from engines.session.server import Server
+from engines.session.state import Status, after, fold
+from engines.session.verify import verify
+from engines.session.work import Progress, Work
+from engines.text import stamp, utc_now
+
+BEGIN = "begin.json"
+REFUSED = "refused.json"
+DEFAULT_WINDOW = 8 * 3600.0  # seconds that an approval holds unless the configuration says otherwise
+# After these the record is written again; the others are details that the next of these brings along.
+_RECORDED = (
+    SessionBegun,
+    RunnerStarted,
+    PlanMade,
+    PlanRefused,
+    Approved,
+    CheckOverridden,
+    GateGiven,
+    StepEnded,
+    StepSkipped,
+    NoteAdded,
+    SessionEnded,
+)
+
+At = Callable[[str], None]
+
+
+def _nothing(_name: str) -> None:
+    """Kill points do nothing outside the torture tests."""
+
+
+class Runner:
+    """Executes one session to its end, or until it is told to leave."""
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, *, at: At = _nothing, now: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._folder = folder
+        self._recipe = recipe
+        self._at = at
+        self._now = now
+        self._lock = threading.RLock()
+        self._journal = Writer(folder / store.JOURNAL, now)
+        self.state = fold(self._journal.entries)
+        self._server = Server(folder.name, folder, lambda: list(self._journal.lines), self._handle)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._working = asyncio.Lock()
+        self._leaving = False
+        self._closing = False
+
+    # -- the journal ------------------------------------------------------------------------------------
+
+    def record(self, event: Event, by: str = "runner") -> None:
+        """Journal a fact, fold it, tell everybody. From any thread. Raises RestoreError when it can't be kept."""
+        name = type(event).__name__
+        with self._lock:
+            self._at(f"before {name}")
+            entry, line = self._journal.append(event, by)
+            self._at(f"after {name}")
+            self.state = after(self.state, entry)
+            if isinstance(event, _RECORDED) or self.state.ended is not None:
+                self._write_record()
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._tell, line)
+
+    def _tell(self, line: bytes) -> None:
+        self._server.send({"line": line.decode()})
+        self._changed.set()
+
+    def _write_record(self) -> None:
+        """Make the derived files anew. They can always be made again, so a failure is said, not fatal."""
+        journal = Journal(tuple(self._journal.entries), tuple(self._journal.lines))
+        try:
+            if self.state.plan is not None:
+                replace_file(self._folder / "plan.toml", plan_text(self.state))
+            replace_file(self._folder / "session.toml", render(journal))
+        except OSError as error:
+            self._complain(f"session.toml can't be written: {error.strerror}. The journal holds everything.")
+
+    def _complain(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text + "\n")
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._server.send, {"trouble": text})
+
+    # -- the session ------------------------------------------------------------------------------------
+
+    async def run(self, socket: Path, mark: int) -> None:
+        """Serve and drive the session. `mark` is the descriptor that `store.claim_runner` gave."""
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._loop.add_signal_handler(number, self._leave)
+        await self._server.open(socket)
+        store.write_mark(mark, store.RunnerMark(os.getpid(), identified(os.getpid()).started, str(socket)))
+        try:
+            await self._drive()
+        finally:
+            self._closing = True
+            await self._server.close()
+            self._clear_up(socket)
+
+    def _clear_up(self, socket: Path) -> None:
+        socket.unlink(missing_ok=True)
+        if self.state.ended is not None:
+            self._clear_private()
+        self._journal.close()
+
+    def finish(self) -> None:
+        """Do for a session that is over what a runner killed at its very end left undone: the record, the clearing."""
+        if self._record_holds():
+            self._write_record()
+        self._clear_private()
+        self._journal.close()
+
+    def _record_holds(self) -> bool:
+        """A record that is only behind is made again; one that was changed stays as it is, for `verify` to name."""
+        try:
+            return not verify(self._folder).wrong
+        except RestoreError:
+            return not (self._folder / "session.toml").exists()
+
+    def _clear_private(self) -> None:
+        """Remove what was kept for the session's time only, as exported settings, and the reserve."""
+        release_reserve(self._folder)
+        for kept in (self._folder / "private").iterdir():
+            kept.unlink()
+
+    def begin(self, begun: SessionBegun | None, versions: Mapping[str, str], survives: str) -> None:
+        """Journal the beginning, or take up a session whose runner died."""
+        with suppress(OSError):
+            keep_reserve(self._folder)
+        if begun is not None:
+            self.record(begun, begun.operator.name)
+        self.record(
+            RunnerStarted(
+                pid=os.getpid(),
+                started=identified(os.getpid()).started,
+                reason="begin" if begun is not None else "resume",
+                versions=versions,
+                survives=survives,
+                torn=len(self._journal.torn),
+            )
+        )
+        if begun is None:
+            self._take_up()
+
+    def _take_up(self) -> None:
+        """End what the dead runner left running, and find out how far its step had come."""
+        for child in self.state.children:
+            left = Child(child.pid, child.started)
+            if alive(left) and (survivors := end(left)):
+                pids = ", ".join(map(str, survivors))
+                raise Refused(
+                    f"What the dead runner had started can't be ended: {child.command} (pid {pids}). "
+                    "Nothing was begun.",
+                    "End it as root (kill -9), then: reinstate resume.",
+                )
+            self.record(ChildEnded(child.step, child.pid, None, 0.0))
+        cut_off = self.state.running
+        if cut_off is None:
+            return
+        try:
+            finding = self._recipe.probe(cut_off.step, self.state)
+        except Exception as error:  # noqa: BLE001 - a defect in a probe must not bar the way back
+            told = _told(error, "looking at the step that was cut off")
+            self.record(StepEnded(step=cut_off.id, result=Result.UNKNOWN, message=told.message, hint=told.hint))
+            return
+        if finding.done:
+            done = StepEnded(
+                step=cut_off.id,
+                result=Result.DONE,
+                message=f"The runner died; probed: {finding.evidence}",
+                facts=finding.facts,
+            )
+            self.record(done)
+            return
+        self.record(
+            StepEnded(
+                step=cut_off.id,
+                result=Result.UNKNOWN,
+                message=f"The runner died during this step. Probed now: {finding.evidence}",
+                hint="Try it again from its start (r), or undo (u).",
+                facts=finding.facts,
+            )
+        )
+
+    def _leave(self) -> None:
+        """Told to go (shutdown, systemctl stop): stop the step at a safe place, leave the session unfinished."""
+        self._leaving = True
+        running = self.state.running
+        if running is not None and not self.state.stop_asked:
+            self.record(StopAsked(running.id, Actor("the machine", "signal")))
+        self._changed.set()
+
+    async def _drive(self) -> None:
+        while not self._leaving:
+            async with self._working:
+                move = next_move(self.state, self._now())
+                if not isinstance(move, Wait):
+                    await self._make(move)
+                    continue
+            if self.state.ended is not None:
+                return
+            await self._changed.wait()
+            self._changed.clear()
+
+    async def _make(self, move: MakePlan | Start | PassOver | End) -> None:
+        match move:
+            case MakePlan(kind=kind):
+                await asyncio.to_thread(self._make_plan, kind)
+            case Start(step=step, attempt=attempt):
+                await asyncio.to_thread(self._perform, step, attempt, move)
+            case PassOver(step=step):
+                self.record(StepEnded(step=step.id, result=Result.SKIPPED, message="not configured"))
+            case End(how=how):
+                self.record(
+                    SessionEnded(how, left_behind=left_behind(self.state) if how is not Ending.SIGNED_OFF else ())
+                )
+
+    def _make_plan(self, kind: PlanKind) -> None:
+        make = {
+            PlanKind.PREPARE: self._recipe.prepare,
+            PlanKind.RESTORE: self._recipe.restore,
+            PlanKind.UNDO: self._recipe.undo,
+        }[kind]
+        asked_for = self.state
+        try:
+            plan = make(asked_for)
+            made: PlanMade | PlanRefused = PlanMade(plan, digest(plan))
+        except Exception as error:  # noqa: BLE001 - a defect in a recipe must leave undoing and abandoning possible
+            told = _told(error, f"making the {kind} plan")
+            made = PlanRefused(kind, told.message, told.hint)
+        with self._lock:
+            # Another backup, an undo or the end may have been asked for meanwhile: this plan is not theirs.
+            if self._is_next(MakePlan(kind)) and self.state.backup_revision == asked_for.backup_revision:
+                self.record(made)
+
+    def _is_next(self, move: Move) -> bool:
+        return next_move(self.state, self._now()) == move
+
+    def _perform(self, step: Step, attempt: int, move: Start) -> None:
+        with self._lock:
+            if not self._is_next(move):
+                return  # a command that came just before took the step away
+            self.record(StepStarted(step.id, attempt))
+        begun = time.monotonic()
+        try:
+            work = Work(
+                step=step,
+                folder=self._folder,
+                look=lambda: self.state,
+                record=self.record,
+                telemetry=self._telemetry,
+                at=self._at,
+                now=self._now,
+            )
+        except OSError as error:
+            message = f"The step's log can't be opened: {error.strerror}. The step was not begun."
+            hint = f"Free some space, and make {self._folder / 'logs'} writable. Then try again (r)."
+            self.record(StepEnded(step=step.id, result=Result.FAILED, message=message, hint=hint))
+            return
+        result, message, hint, facts = Result.DONE, "", "", dict[str, object]()
+        try:
+            facts = dict(self._recipe.perform(work))
+            message = str(facts.pop("message", ""))
+        except RestoreError as error:
+            result, message, hint = Result.FAILED, error.message, error.hint
+            work.say(f"FAILED: {error.message} {error.hint}")
+        except Exception as error:  # noqa: BLE001 - a defect of ours in a step must not end the session
+            result = Result.UNKNOWN
+            message = f"Reinstate failed inside this step: {type(error).__name__}: {error}"
+            hint = "Its outcome is not known. Look at the database before trying again (r) or undoing (u)."
+            work.say(message)
+        log = work.close()
+        self.record(
+            StepEnded(
+                step=step.id,
+                result=result,
+                message=message,
+                hint=hint,
+                facts=facts,
+                log=log,
+                seconds=round(time.monotonic() - begun, 3),
+            )
+        )
+
+    def _telemetry(self, progress: Progress) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._server.send, {"progress": asdict(progress)})
+
+    # -- commands ---------------------------------------------------------------------------------------
+
+    async def _handle(self, request: dict[str, object], actor: Actor) -> dict[str, object]:
+        """A console's request. Raises RestoreError when it is refused."""
+        if self._closing:
+            raise Refused("The runner is leaving. Nothing was changed.", "Look again: reinstate show.")
+        command = c.from_wire(request)
+        if needs_keyboard(command):
+            self._take_free_keyboard(actor)
+        if isinstance(command, c.Recheck):
+            return await self._recheck(command, actor)
+        with self._lock:
+            try:
+                check_command(self.state, command, actor, self._now())
+            except RestoreError as error:
+                if isinstance(command, (c.Approve, c.Override)):
+                    self.record(Rejected(type(command).__name__, actor, error.message, error.hint), actor.name)
+                raise
+            self.record(self._event(command, actor), actor.name)
+            if isinstance(command, c.Abandon):
+                self._abandon(command.reason, actor)
+        await asyncio.sleep(0)  # let the event go out before the answer that it was accepted
+        return {"ok": True}
+
+    def _abandon(self, reason: str, actor: Actor) -> None:
+        try:
+            for path in self._recipe.leave(self.state):
+                self._complain(f"removed {path}")
+        except Exception as error:  # noqa: BLE001 - a defect in clearing up must not keep a session from its end
+            self._complain(_told(error, "clearing up").message)  # what is left is listed in the record
+        self.record(SessionEnded(Ending.ABANDONED, reason, left_behind(self.state)), actor.name)
+
+    async def _recheck(self, command: c.Recheck, actor: Actor) -> dict[str, object]:
+        check_command(self.state, command, actor, self._now())
+        async with self._working:
+            try:
+                check = await asyncio.to_thread(self._recipe.check, command.name, self.state)
+            except Exception as error:
+                raise _told(error, f"asking the check {command.name!r}") from error
+            with self._lock:
+                check_command(self.state, command, actor, self._now())  # a step, or the end, may have come between
+                self.record(CheckDone(check), actor.name)
+        await asyncio.sleep(0)
+        return {"ok": True, "verdict": str(check.verdict)}
+
+    def _take_free_keyboard(self, actor: Actor) -> None:
+        """A console of the holder's login takes the keyboard when the console that held it is gone."""
+        holder = self.state.keyboard
+        if holder is None or holder.login != actor.login or holder.console == actor.console:
+            return
+        if holder.console not in self._server.consoles():
+            reason = "the console that held it is gone" if holder.console else "the first console"
+            self.record(KeyboardTaken(actor, reason), actor.name)
+
+    def _event(self, command: c.Command, actor: Actor) -> Event:
+        match command:
+            case c.Give():
+                named = _named(actor, command.name)
+                text = command.text or (self._gate_text(command))
+                return GateGiven(command.step, command.gate, command.role, named, text)
+            case c.Approve():
+                window = self.state.begun.approval.get("window_seconds") if self.state.begun else None
+                seconds = float(window) if isinstance(window, (int, float)) else DEFAULT_WINDOW
+                return Approved(
+                    digest=command.digest,
+                    actor=_named(actor, command.name),
+                    until=stamp(self._now() + timedelta(seconds=seconds)),
+                    break_glass=command.break_glass.strip(),
+                )
+            case c.Override():
+                verdict = str(self.state.checks[command.check].check.verdict)
+                return CheckOverridden(command.check, verdict, _named(actor, command.name), command.reason)
+            case c.Retry(step=step):
+                return StepRetried(step, actor)
+            case c.Skip(step=step, reason=reason):
+                return StepSkipped(step, actor, reason)
+            case c.Stop(step=step):
+                return StopAsked(step, actor)
+            case c.Choose(backup=backup):
+                return BackupChosen(backup)
+            case c.Note(text=text):
+                return NoteAdded(actor, text.strip())
+            case c.TakeKeyboard(name=name, reason=reason):
+                return KeyboardTaken(_named(actor, name), reason)
+            case c.Undo(reason=reason):
+                return UndoAsked(actor, reason)
+            case c.Abandon(reason=reason):
+                return NoteAdded(actor, f"Abandoned: {reason}")
+            case c.Recheck():
+                raise AssertionError("rechecks are answered before")
+
+    def _gate_text(self, give: c.Give) -> str:
+        known = self.state.step(give.step)
+        gate = known.missing() if known and known.status is not Status.RUNNING else None
+        return gate.text if gate else ""
+
+
+def _told(error: Exception, doing: str) -> RestoreError:
+    """What went wrong, for the journal: a refusal as it is, a defect of ours as one."""
+    if isinstance(error, RestoreError):
+        return error
+    return RestoreError(
+        f"Reinstate failed while {doing}: {type(error).__name__}: {error}",
+        "Undo and abandon still work. Please report this with the session's runner.log.",
+    )
+
+
+def _named(actor: Actor, name: str) -> Actor:
+    """The actor under the name that was typed, as asserted by whoever typed it."""
+    return Actor(name.strip() or actor.name, actor.login, actor.how, actor.console, actor.connection)
+
+
+def read_begin(folder: Path) -> SessionBegun | None:
+    """What the console asked to begin; None when the session has begun already."""
+    path = folder / BEGIN
+    if not path.exists():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SessionBegun)
+    except (msgspec.MsgspecError, OSError) as error:
+        raise RestoreError(
+            f"{path} can't be read: {error}. Nothing was begun.", "Begin a new session: reinstate restore."
+        ) from error

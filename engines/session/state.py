@@ -1,0 +1,416 @@
+"""What is true of a session: a pure fold of its journal. The console and the record use the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+
+from engines.checks import Check
+from engines.session.events import (
+    Actor,
+    Approved,
+    BackupChosen,
+    CheckDone,
+    CheckOverridden,
+    ChildEnded,
+    ChildStarted,
+    Entry,
+    FactFound,
+    GateGiven,
+    GridMade,
+    GridRow,
+    KeyboardTaken,
+    NoteAdded,
+    PlanMade,
+    PlanRefused,
+    Rejected,
+    Result,
+    RunnerStarted,
+    SessionBegun,
+    SessionEnded,
+    StepEnded,
+    StepLog,
+    StepRetried,
+    StepSkipped,
+    StepStarted,
+    StopAsked,
+    UndoAsked,
+)
+from engines.session.plan import Gate, GateKind, Plan, PlanKind, Step
+
+_EMPTY: Mapping[str, object] = MappingProxyType({})
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+    @property
+    def settled(self) -> bool:
+        return self in (Status.DONE, Status.SKIPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenGate:
+    gate: GateKind
+    role: str
+    actor: Actor
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    step: Step
+    plan: PlanKind
+    revision: int
+    status: Status = Status.PENDING
+    attempt: int = 0
+    ready_at: datetime | None = None  # when it could first have been started
+    started: datetime | None = None
+    ended: datetime | None = None
+    seconds: float = 0.0  # of work, people's waiting apart
+    message: str = ""
+    hint: str = ""
+    facts: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
+    log: StepLog | None = None
+    gates: tuple[GivenGate, ...] = ()
+    commands: tuple[tuple[str, int | None], ...] = ()  # what ran, and how it exited
+    skipped_for: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.step.id
+
+    def missing(self) -> Gate | None:
+        """The next gate that nobody has given yet. One yes is for one gate, also where two are of the same kind."""
+        given = [(str(gate.gate), str(gate.role)) for gate in self.gates]
+        for gate in self.step.gates:
+            if (gate.kind, gate.role) not in given:
+                return gate
+            given.remove((gate.kind, gate.role))
+        return None
+
+    @property
+    def waiting_seconds(self) -> float:
+        """How long the step waited for people before it was started."""
+        if self.ready_at is None or self.started is None:
+            return 0.0
+        return max((self.started - self.ready_at).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckState:
+    check: Check
+    at: datetime
+    override: CheckOverridden | None = None
+
+    @property
+    def blocks(self) -> bool:
+        return self.check.verdict.blocks and self.override is None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    digest: str
+    actor: Actor
+    at: datetime
+    until: str
+    break_glass: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningChild:
+    step: str
+    pid: int
+    started: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTaken:
+    at: datetime
+    actor: Actor
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Something that was not done as the runbook has it, with its reason."""
+
+    at: datetime
+    what: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    where: str
+    at: datetime
+    rows: tuple[GridRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    begun: SessionBegun | None = None
+    begun_at: datetime | None = None
+    backup: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
+    backup_revision: int = 0
+    runner: RunnerStarted | None = None
+    runner_at: datetime | None = None
+    resumes: int = 0
+    keyboard: Actor | None = None
+    handovers: tuple[tuple[datetime, KeyboardTaken], ...] = ()
+    plan: Plan | None = None
+    plan_digest: str = ""
+    plan_refused: PlanRefused | None = None
+    steps: tuple[StepState, ...] = ()
+    checks: Mapping[str, CheckState] = field(default_factory=dict)
+    approval: Approval | None = None
+    approvals: tuple[Approval, ...] = ()
+    children: tuple[RunningChild, ...] = ()
+    grids: Mapping[str, Grid] = field(default_factory=dict)
+    notes: tuple[NoteTaken, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+    rejected: tuple[tuple[datetime, Rejected], ...] = ()
+    stop_asked: str = ""
+    undo_asked: UndoAsked | None = None
+    ended: SessionEnded | None = None
+    ended_at: datetime | None = None
+    last_seq: int = 0
+    last_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        return self.begun.session if self.begun else ""
+
+    def step(self, step_id: str) -> StepState | None:
+        return next((known for known in self.steps if known.id == step_id), None)
+
+    @property
+    def running(self) -> StepState | None:
+        return next((known for known in self.steps if known.status is Status.RUNNING), None)
+
+    @property
+    def current(self) -> tuple[StepState, ...]:
+        """The steps of the plan in force."""
+        if self.plan is None:
+            return ()
+        return tuple(known for known in self.steps if known.revision == self.plan.revision)
+
+    @property
+    def latest_revision(self) -> int:
+        """The number of the newest plan, 0 before the first. Choosing another backup does not start it anew."""
+        return max((known.revision for known in self.steps), default=0)
+
+    @property
+    def next_step(self) -> StepState | None:
+        """The first step of the plan in force that is not settled."""
+        return next((known for known in self.current if not known.status.settled), None)
+
+    @property
+    def approved(self) -> bool:
+        return self.approval is not None and self.approval.digest == self.plan_digest
+
+    def facts(self, action: str) -> Mapping[str, object]:
+        """What the latest step with this action found; empty when it was not carried out."""
+        for known in reversed(self.steps):
+            if known.step.action == action and known.facts:
+                return known.facts
+        return _EMPTY
+
+    @property
+    def did_anything_destructive(self) -> bool:
+        return any(known.step.destructive and known.attempt > 0 for known in self.steps)
+
+    def did(self, action: str) -> bool:
+        """Was a step with this action begun at all? A step that failed half-way was."""
+        return any(known.step.action == action and known.attempt > 0 for known in self.steps)
+
+
+Change = Callable[[StepState], StepState]
+
+
+def fold(entries: Iterable[Entry]) -> SessionState:
+    state = SessionState()
+    for entry in entries:
+        state = after(state, entry)
+    return state
+
+
+def after(state: SessionState, entry: Entry) -> SessionState:
+    """The state once `entry` has happened. Pure: no clock, no file, no decision about what is allowed."""
+    state = replace(state, last_seq=entry.seq, last_at=entry.at)
+    at = entry.at
+    match entry.event:
+        case SessionBegun() as begun:
+            return replace(
+                state,
+                begun=begun,
+                begun_at=at,
+                backup=begun.backup,
+                backup_revision=1,
+                keyboard=begun.operator,
+            )
+        case RunnerStarted() as runner:
+            resumes = state.resumes + (runner.reason == "resume")
+            state = replace(state, runner=runner, runner_at=at, resumes=resumes, stop_asked="")
+            return _without_keys(state) if runner.reason == "resume" else state
+        case BackupChosen(backup=backup):
+            # What was found out about the other backup says nothing about this one.
+            return replace(
+                state,
+                backup=backup,
+                backup_revision=state.backup_revision + 1,
+                plan=None,
+                plan_digest="",
+                plan_refused=None,
+                approval=None,
+                checks={},
+                grids={},
+            )
+        case KeyboardTaken() as taken:
+            return replace(state, keyboard=taken.actor, handovers=(*state.handovers, (at, taken)))
+        case PlanMade(plan=plan, digest=digest):
+            return _with_plan(state, plan, digest, at)
+        case PlanRefused() as refused:
+            return replace(state, plan_refused=refused)
+        case CheckDone(check=check):
+            return replace(state, checks={**state.checks, check.name: CheckState(check, at)})
+        case CheckOverridden(name=name) as override:
+            known = state.checks.get(name)
+            checks = {**state.checks, name: replace(known, override=override)} if known else state.checks
+            return _deviating(
+                replace(state, checks=checks),
+                at,
+                f"check overridden: {name} was {override.verdict}",
+                override.actor.name,
+                override.reason,
+            )
+        case Approved() as given:
+            approval = Approval(given.digest, given.actor, at, given.until, given.break_glass)
+            state = replace(state, approval=approval, approvals=(*state.approvals, approval))
+            if given.break_glass:
+                what = "break-glass: approved by the operator alone"
+                return _deviating(state, at, what, given.actor.name, given.break_glass)
+            return state
+        case GateGiven() as gate:
+            given_gate = GivenGate(gate.gate, gate.role, gate.actor, gate.text, at)
+            return _with_step(state, gate.step, lambda s: replace(s, gates=(*s.gates, given_gate)))
+        case Rejected() as rejected:
+            return replace(state, rejected=(*state.rejected, (at, rejected)))
+        case StepStarted(step=step, attempt=attempt):
+            state = _with_step(
+                state,
+                step,
+                lambda s: replace(
+                    s, status=Status.RUNNING, attempt=attempt, started=at, ended=None, message="", hint=""
+                ),
+            )
+            return replace(state, stop_asked="")
+        case ChildStarted(step=step, pid=pid, started=started, command=command):
+            return replace(state, children=(*state.children, RunningChild(step, pid, started, command)))
+        case ChildEnded(step=step, pid=pid) as ended:
+            gone = next((child for child in state.children if child.pid == pid), None)
+            state = replace(state, children=tuple(child for child in state.children if child.pid != pid))
+            ran = (gone.command if gone else "", ended.exit)
+            return _with_step(state, step, lambda s: replace(s, commands=(*s.commands, ran)))
+        case FactFound(step=step, facts=facts):
+            return _with_step(state, step, lambda s: replace(s, facts={**s.facts, **facts}))
+        case StepEnded() as ended_step:
+            return _step_ended(state, ended_step, at)
+        case StepSkipped(step=step, actor=actor, reason=reason):
+            known_step = state.step(step)
+            state = _with_step(state, step, lambda s: replace(s, status=Status.SKIPPED, ended=at, skipped_for=reason))
+            title = known_step.step.title if known_step else step
+            return _deviating(_ready(state, at), at, f"step skipped: {step} {title}", actor.name, reason)
+        case StepRetried(step=step):
+            return _with_step(state, step, lambda s: replace(s, status=Status.PENDING, ready_at=at))
+        case StopAsked(step=step):
+            return replace(state, stop_asked=step)
+        case GridMade(where=where, rows=rows):
+            return replace(state, grids={**state.grids, where: Grid(where, at, rows)})
+        case NoteAdded(actor=actor, text=text):
+            return replace(state, notes=(*state.notes, NoteTaken(at, actor, text)))
+        case UndoAsked() as undo:
+            return _deviating(
+                replace(state, undo_asked=undo, plan_refused=None), at, "undo", undo.actor.name, undo.reason
+            )
+        case SessionEnded() as ended_session:
+            return replace(state, ended=ended_session, ended_at=at)
+
+
+def _with_plan(state: SessionState, plan: Plan, digest: str, at: datetime) -> SessionState:
+    # Steps that were never begun go with the plan that listed them.
+    kept = tuple(known for known in state.steps if known.attempt > 0 or known.status is Status.SKIPPED)
+    taken = {known.id for known in kept}
+    steps = tuple(_renamed(StepState(step, plan.kind, plan.revision), taken, plan.revision) for step in plan.steps)
+    state = replace(state, plan=plan, plan_digest=digest, plan_refused=None, steps=(*kept, *steps), stop_asked="")
+    return _ready(state, at)
+
+
+def _renamed(known: StepState, taken: set[str], revision: int) -> StepState:
+    """Ids name one step of a session: a later revision's repeat carries its revision, as 2.1/r3."""
+    if known.id not in taken:
+        return known
+    return replace(known, step=replace(known.step, id=f"{known.id}/r{revision}"))
+
+
+def _without_keys(state: SessionState) -> SessionState:
+    """Keys pressed before a runner died start nothing after it: what is true now is shown first."""
+    kept = (GateKind.ACCEPT, GateKind.SIGN_OFF)  # a role's word stays given
+    steps = tuple(
+        replace(known, gates=tuple(gate for gate in known.gates if gate.gate in kept))
+        if known.status is Status.PENDING
+        else known
+        for known in state.steps
+    )
+    return replace(state, steps=steps)
+
+
+def _ready(state: SessionState, at: datetime) -> SessionState:
+    upcoming = state.next_step
+    if upcoming is None or upcoming.status is not Status.PENDING:
+        return state
+    return _with_step(state, upcoming.id, lambda s: replace(s, ready_at=at))
+
+
+def _with_step(state: SessionState, step_id: str, change: Change) -> SessionState:
+    return replace(state, steps=tuple(change(known) if known.id == step_id else known for known in state.steps))
+
+
+def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionState:
+    status = {
+        Result.DONE: Status.DONE,
+        Result.FAILED: Status.FAILED,
+        Result.SKIPPED: Status.SKIPPED,
+        Result.UNKNOWN: Status.UNKNOWN,
+    }[ended.result]
+    state = _with_step(
+        state,
+        ended.step,
+        lambda s: replace(
+            s,
+            status=status,
+            ended=at,
+            seconds=s.seconds + ended.seconds,
+            message=ended.message,
+            hint=ended.hint,
+            facts={**s.facts, **ended.facts},
+            log=ended.log or s.log,
+            skipped_for=ended.message if status is Status.SKIPPED else "",
+        ),
+    )
+    return _ready(replace(state, stop_asked=""), at)
+
+
+def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str) -> SessionState:
+    return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason)))

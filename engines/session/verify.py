@@ -1,0 +1,144 @@
+"""Proves a session's record against its journal and logs, and names the first thing that does not hold."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.errors import RestoreError
+from engines.session.events import SessionBegun, SessionEnded, StepEnded, StepLog, StepStarted
+from engines.session.journal import BrokenChain, Journal, line_digest, read
+from engines.session.record import render
+
+_PIECE = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What holds and what could not be checked. `wrong` is the first thing that does not hold; empty when all does."""
+
+    wrong: str
+    holds: tuple[str, ...]
+    unchecked: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        if self.wrong:
+            return "DOES NOT HOLD"
+        return "CONSISTENT, IN PART" if self.unchecked else "CONSISTENT"
+
+
+def verify(path: Path) -> Finding:
+    """Check a session folder, or the folder that `path` (a session.toml) stands in.
+
+    Raises RestoreError when there is nothing that could be checked.
+    """
+    record_path = path / "session.toml" if path.is_dir() else path
+    try:
+        record = record_path.read_bytes()
+    except OSError as error:
+        raise RestoreError(
+            f"{record_path} can't be read: {error.strerror}.", "Name a session.toml or a session's folder."
+        ) from error
+    try:
+        tables = tomllib.loads(record.decode())
+        head = tables["chain_head"]
+        entries, digest = head["entries"], head["sha256"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        return Finding(f"session.toml: it is not a whole record ({error}).", (), ())
+    if type(entries) is not int or entries < 1 or not isinstance(digest, str):
+        return Finding("session.toml: its chain_head is no number of lines and digest.", (), ())
+    journal_path = record_path.parent / "journal.jsonl"
+    if not journal_path.exists():
+        unchecked = ("journal.jsonl is not beside it: neither the chain nor the record's contents could be checked",)
+        return Finding("", (f"session.toml is a record of {entries} entries",), (*unchecked, "step logs"))
+    return _with_journal(record, entries, digest, journal_path)
+
+
+def _with_journal(record: bytes, entries: int, digest: str, path: Path) -> Finding:
+    holds: list[str] = []
+    unchecked: list[str] = []
+    try:
+        journal = read(path)
+    except BrokenChain as error:
+        return Finding(error.message, (), ())
+    if not journal.entries or not isinstance(journal.entries[0].event, SessionBegun):
+        return Finding("Journal line 1: it does not begin a session.", (), ())
+    if len(journal.lines) < entries:
+        return Finding(
+            f"Journal line {len(journal.lines) + 1}: it is missing; session.toml was made from {entries} lines.",
+            (),
+            (),
+        )
+    if line_digest(journal.lines[entries - 1]) != digest:
+        return Finding(
+            f"Journal line {entries}: it is not the line that the record was made from; one of the two was changed.",
+            (),
+            (),
+        )
+    holds.append(f"journal: {len(journal.lines)} lines, each follows from the one before")
+    then = Journal(journal.entries[:entries], journal.lines[:entries])
+    if render(then) != record:
+        return Finding("session.toml: it differs from what the journal says.", tuple(holds), ())
+    holds.append("session.toml: the same as made again from the journal")
+    newer = len(journal.lines) - entries
+    ended = any(isinstance(entry.event, SessionEnded) for entry in journal.entries)
+    # The end alone may be missing from the record: the runner died between the two.
+    cut_off = newer == 1 and isinstance(journal.entries[-1].event, SessionEnded)
+    if newer and ended and not cut_off:
+        return Finding(
+            f"Journal line {entries + 1}: it is newer than the record of an ended session.", tuple(holds), ()
+        )
+    if newer:
+        unchecked.append(f"{newer} journal lines are newer than the record: the session goes on, or its runner died")
+    if journal.torn and ended:
+        return Finding(
+            f"Journal line {len(journal.lines) + 1}: it is half a line behind the end of the session.", tuple(holds), ()
+        )
+    if journal.torn:
+        unchecked.append(f"the last {len(journal.torn)} bytes of the journal are half a line (a crash or power cut)")
+    wrong = _first_wrong_log(journal, path.parent / "logs", holds, unchecked)
+    return Finding(wrong, tuple(holds), tuple(unchecked))
+
+
+def _first_wrong_log(journal: Journal, logs: Path, holds: list[str], unchecked: list[str]) -> str:
+    latest = {
+        entry.event.log.file: (entry.event.step, entry.seq, entry.event.log)
+        for entry in journal.entries
+        if isinstance(entry.event, StepEnded) and entry.event.log is not None
+    }
+    if latest and not logs.is_dir():
+        unchecked.append(f"{len(latest)} step logs are not here")
+        return ""
+    begun_again = {entry.event.step: entry.seq for entry in journal.entries if isinstance(entry.event, StepStarted)}
+    for step, seq, log in latest.values():
+        path = logs / log.file
+        if Path(log.file).name != log.file:
+            return f"Journal line {seq}: {log.file!r} is not the name of a log."
+        if not path.is_file():
+            return f"logs/{log.file}: it is missing; journal line {seq} names it."
+        # A step that is being tried again appends to its log.
+        may_be_longer = begun_again.get(step, 0) > seq
+        try:
+            right = _is_as_said(path, log, may_be_longer=may_be_longer)
+        except OSError as error:
+            unchecked.append(f"logs/{log.file} can't be read: {error.strerror}")
+            continue
+        if not right:
+            return f"logs/{log.file}: it is not what journal line {seq} says."
+    if latest:
+        holds.append(f"{len(latest)} step logs: sizes and SHA-256 as journalled")
+    return ""
+
+
+def _is_as_said(path: Path, log: StepLog, *, may_be_longer: bool) -> bool:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        left = log.size  # never a buffer of the journal's word: a forged size would ask for all memory
+        while left > 0 and (piece := file.read(min(left, _PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+        longer = file.read(1) != b""
+    return left == 0 and digest.hexdigest() == log.sha256 and (may_be_longer or not longer)
