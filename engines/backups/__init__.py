@@ -1,0 +1,1 @@
+"""Where restore points come from: folders of backups and their checksum catalogues."""

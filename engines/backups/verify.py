@@ -1,0 +1,192 @@
+"""Compares backups with the hashes that are expected of them.
+
+Nothing is remembered here: what was found is in the `Backup` that comes back, and the caller keeps it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from engines.backups.catalogue import Backup, Catalogue, Status, unusable
+from engines.backups.checksums import Digest
+from engines.backups.reading import opened
+
+BUFFER = 1 << 20  # bytes; smaller ones cost system calls, larger ones fall out of the processor's cache
+TOLD_EVERY = 0.25  # seconds between two progress reports of one file
+_JUDGED = (Status.VERIFIED, Status.WEAK, Status.MISMATCH)
+
+
+class _Stopped(Exception):
+    """Somebody asked to stop."""
+
+
+class _Changed(Exception):
+    """The file is not what it was."""
+
+
+def verify(backup: Backup, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> Backup:
+    """`backup` with the status that its bytes earn, and the evidence.
+
+    `progress` gets bytes done and bytes in all, often. When `stop` says so, it comes back UNCHECKED. One that is
+    not listed is hashed all the same: its SHA-256 can be compared by eye. Never raises for what is wrong with
+    the file: that is UNREADABLE.
+    """
+    if backup.status is Status.MISSING_FILE:
+        return backup
+    algorithm = backup.expected.algorithm if backup.expected else "sha256"
+    try:
+        if bad := unusable(backup.name, os.lstat(backup.path)):
+            return _settled(backup, Status.UNREADABLE, bad)
+        digits = _hash(backup, algorithm, progress, stop)
+    except _Stopped:
+        if backup.expected is None:
+            return backup
+        return _settled(backup, Status.UNCHECKED, f"Stopped before it was compared with {backup.expected.where}")
+    except _Changed as change:
+        return _settled(backup, Status.UNREADABLE, f"{change}; list the folder again")
+    except OSError as error:
+        return _settled(backup, Status.UNREADABLE, f"It can't be read: {error.strerror or error}")
+    return judged(backup, Digest(algorithm, digits, "its own bytes"))
+
+
+def verify_all(
+    backups: Iterable[Backup],
+    changed: Callable[[Backup], None],
+    stop: Callable[[], bool],
+    workers: int = 2,
+) -> tuple[Backup, ...]:
+    """Verifies those that are UNCHECKED, newest first, `workers` files at a time; gives all back, in order.
+
+    `changed` gets each new state of a backup: CHECKING with the fraction done, at most four times a second
+    for a file, then the verdict. Calls come from other threads but never two at once. What it raises ends the
+    run.
+    """
+    everything = tuple(backups)
+    wanted = [backup for backup in everything if backup.status in (Status.UNCHECKED, Status.CHECKING)]
+    wanted.sort(key=lambda backup: backup.taken_at, reverse=True)
+    results: dict[Path, Backup] = {}
+    abandoned = threading.Event()
+    telling = threading.Lock()
+
+    def stopped() -> bool:
+        return abandoned.is_set() or stop()
+
+    def tell(backup: Backup) -> None:
+        with telling:
+            changed(backup)
+
+    def work(backup: Backup) -> None:
+        if stopped():
+            return
+        tell(replace(backup, status=Status.CHECKING, done=0.0))
+        told = monotonic()
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            now = monotonic()
+            if now - told >= TOLD_EVERY and done < total:
+                told = now
+                tell(replace(backup, status=Status.CHECKING, done=done / total))
+
+        result = verify(backup, progress, stopped)
+        results[backup.path] = result
+        tell(result)
+
+    with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="verify") as pool:
+        futures = [pool.submit(work, backup) for backup in wanted]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            # After a normal end there is nothing left to abandon; after an error or Ctrl-C there is.
+            if not all(future.done() and not future.exception() for future in futures):
+                abandoned.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+        for future in futures:
+            future.result()
+    return tuple(results.get(backup.path, backup) for backup in everything)
+
+
+def judged(backup: Backup, actual: Digest) -> Backup:
+    """The verdict on a backup whose bytes gave `actual`."""
+    expected = backup.expected
+    if expected is None:
+        status = Status.MISMATCH if backup.status is Status.MISMATCH else Status.NOT_LISTED
+        why = backup.evidence if backup.status is status else "Nothing says what its hash should be"
+        evidence = why if backup.actual else f"{why}; its {actual.algorithm} is {actual.hex}"
+        return replace(_settled(backup, status, evidence), actual=actual)
+    if actual != expected:
+        found, told = _enough(actual, expected), _enough(expected, actual)
+        evidence = f"{actual.algorithm} is {found}, {expected.where} says {told}"
+        return replace(_settled(backup, Status.MISMATCH, evidence), actual=actual)
+    evidence = f"{actual} equals {expected.where}"
+    if actual.weak:
+        evidence += f"; {actual.algorithm} can be forged, so this shows only that there was no accident"
+        return replace(_settled(backup, Status.WEAK, evidence), actual=actual)
+    return replace(_settled(backup, Status.VERIFIED, evidence), actual=actual)
+
+
+def remembered(catalogue: Catalogue, known: Iterable[Backup]) -> Catalogue:
+    """A catalogue read anew, with the verdicts of `known` for files that have not changed since."""
+    verdicts = {_identity(backup): backup for backup in known if backup.status in _JUDGED and backup.actual}
+    return replace(
+        catalogue,
+        backups=tuple(_recall(backup, verdicts.get(_identity(backup))) for backup in catalogue.backups),
+    )
+
+
+def _recall(backup: Backup, earlier: Backup | None) -> Backup:
+    if earlier is None or earlier.actual is None or backup.expected is None:
+        return backup
+    if backup.status is not Status.UNCHECKED or backup.expected.algorithm != earlier.actual.algorithm:
+        return backup
+    return judged(backup, earlier.actual)
+
+
+def _identity(backup: Backup) -> tuple[Path, int, int, int, int]:
+    return backup.path, backup.size, backup.mtime_ns, backup.inode, backup.device
+
+
+def _hash(backup: Backup, algorithm: str, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> str:
+    """The hash of the file that was listed, or _Changed. Reading and hashing both let other threads run."""
+    with opened(backup.path) as (descriptor, facts):
+        if (facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev) != _identity(backup)[1:]:
+            raise _Changed("It has changed since it was listed")
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        buffer = bytearray(min(BUFFER, facts.st_size + 1))
+        view = memoryview(buffer)
+        done = 0
+        while count := os.readv(descriptor, [buffer]):
+            if stop():
+                raise _Stopped
+            digest.update(view[:count])
+            done += count
+            progress(done, facts.st_size)
+            if done > facts.st_size:
+                break  # it grows; a file that never ends must not keep us
+        after, named_now = os.fstat(descriptor), os.lstat(backup.path)
+        if done != facts.st_size or _moving(after) != _moving(facts) or named_now.st_ino != facts.st_ino:
+            raise _Changed("It changed while it was read")
+    return digest.hexdigest()
+
+
+def _moving(facts: os.stat_result) -> tuple[int, int, int]:
+    # The change time can't be set back by whoever writes, the modification time can.
+    return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _settled(backup: Backup, status: Status, evidence: str) -> Backup:
+    return replace(backup, status=status, evidence=evidence, done=None)
+
+
+def _enough(one: Digest, other: Digest) -> str:
+    """As many digits of a hash as it takes to see that it is another."""
+    short = one.hex[:16]
+    return one.hex if other.hex.startswith(short) else f"{short}…"
