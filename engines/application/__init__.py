@@ -1,0 +1,1 @@
+"""The application around the database: its commands, its health, its log."""

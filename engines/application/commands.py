@@ -1,0 +1,114 @@
+"""The configured commands of an application: how they are run, and what the answer of one that asks means.
+
+A command that changes something is run by its step; here are the questions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engines import checks
+from engines.checks import Check, Panel
+from engines.errors import RestoreError
+from engines.process import Command, Ended, captured
+from engines.targets import Application
+from engines.text import drawable, duration
+
+Ask = Callable[[Command], tuple[Ended, bytes]]
+
+# "Not so" for test(1) and pgrep(1): 1; for `systemctl is-active` and `supervisorctl status`: 3.
+# Others (2, 4, 126, 127, 255) mean that the question itself failed.
+_NO = (1, 3)
+_MOST = 240  # characters of output shown as evidence
+# Laravel to 9.20 draws a table with Yes and No; later ones write "name ..... [1] Ran" or "name ..... Pending".
+_PENDING = re.compile(r"^(?:\|\s*No\s*\|\s*(?P<old>\S+)\s*\|.*|\s*(?P<new>\S+) \.+ Pending\s*)$", re.MULTILINE)
+_RAN = re.compile(r"^(?:\|\s*Yes\s*\|.*|\s*\S+ \.+ \[\d+\] Ran\s*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said. Without `ended` it could not be asked, and `output` says why."""
+
+    ended: Ended | None
+    output: str
+
+    @property
+    def known(self) -> bool:
+        """Did the command itself come to an end?"""
+        ended = self.ended
+        return ended is not None and ended.exit is not None and not (ended.timed_out or ended.stopped)
+
+    @property
+    def evidence(self) -> str:
+        """The outcome, and the end of the output."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
+        last = drawable(" / ".join(lines[-3:]))
+        last = last if len(last) <= _MOST else "…" + last[-_MOST:]
+        if self.ended is None:
+            return last
+        how = f"{self.ended.reason}, {duration(self.ended.seconds)}"
+        return f"{how}: {last}" if last else how
+
+
+def in_application(application: Application, argv: tuple[str, ...]) -> Command:
+    """The command as it runs for this application: in its folder, as its user, within its time."""
+    return Command(argv, application.path, application.user, application.timeout.total_seconds())
+
+
+def answer(command: Command, ask: Ask = captured) -> Answer:
+    """What the command says; never raises for what keeps it from being asked."""
+    try:
+        ended, output = ask(command)
+    except RestoreError as error:
+        return Answer(None, error.message)
+    return Answer(ended, output.decode(errors="replace"))
+
+
+def succeeds(name: str, command: Command, hint: str, *, ask: Ask = captured, panel: Panel = Panel.VALIDATION) -> Check:
+    """Does the command say yes (exit 0)? For smoke tests, health checks, "the workers run"."""
+    said = answer(command, ask)
+    if not said.known:
+        return checks.unknown(name, said.evidence, hint, panel)
+    if said.ended and said.ended.ok:
+        return checks.ok(name, said.evidence, panel)
+    return checks.fail(name, said.evidence, hint, panel)
+
+
+def denies(name: str, command: Command, hint: str, *, ask: Ask = captured, panel: Panel = Panel.VALIDATION) -> Check:
+    """Does the command say no? "The workers run" must be wrong once they are stopped.
+
+    Only an exit of 1 or 3 is a no: a question that is missing or broken proves nothing.
+    """
+    said = answer(command, ask)
+    if said.ended and said.ended.ok:
+        return checks.fail(name, said.evidence, hint, panel)
+    if said.known and said.ended and said.ended.exit in _NO and not said.ended.flooded:
+        return checks.ok(name, said.evidence, panel)
+    return checks.unknown(name, f"{said.evidence} (neither yes, 0, nor no, 1 or 3)", hint, panel)
+
+
+def migrations(command: Command, *, ask: Ask = captured, panel: Panel = Panel.VALIDATION) -> Check:
+    """Is the restored schema the one that the code expects? Reads `migrate:status`, which exits 0 either way."""
+    name = "migrations"
+    said = answer(command, ask)
+    if not said.known:
+        return checks.unknown(name, said.evidence, "Correct `migrations` in the configuration.", panel)
+    if not (said.ended and said.ended.ok):
+        hint = "Run it by hand; a database without its migrations table is not this application's."
+        return checks.fail(name, said.evidence, hint, panel)
+    pending = [drawable(found["old"] or found["new"]) for found in _PENDING.finditer(said.output)]
+    ran = len(_RAN.findall(said.output))
+    if pending:
+        more = f" and {len(pending) - 3} more" if len(pending) > 3 else ""
+        return checks.fail(
+            name,
+            f"{len(pending)} pending ({', '.join(pending[:3])}{more}), {ran} ran",
+            "The backup is older than the code: run the pending migrations, or deploy the code of its time.",
+            panel,
+        )
+    if not ran:
+        hint = "Read the answer by hand; `migrations` may be another command than migrate:status."
+        return checks.unknown(name, f"{said.evidence} (no migration in the answer)", hint, panel)
+    return checks.ok(name, f"{ran} ran, none pending", panel)
