@@ -1,0 +1,1 @@
+"""Restores SQLite: inspect, stage, prove, swap, undo."""
