@@ -1,0 +1,1 @@
+"""The MySQL and MariaDB engine: server facts, dump reading, parallel load, binary logs, replay, snapshot and undo."""

@@ -1,0 +1,1 @@
+"""Reads dumps: splits them into statements, and says what is in them. Executes nothing."""

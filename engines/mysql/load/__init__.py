@@ -1,0 +1,1 @@
+"""Loads a dump over several connections: rows first, indexes and foreign keys after them."""

@@ -1,0 +1,394 @@
+"""Loads a dump: one pass over it, statements in their order on one connection, rows over several.
+
+What each part does:
+- the reader (the caller's thread) goes through the dump, executes definitions itself and deals rows out;
+- workers, each with a connection of its own, take rows and build indexes;
+- a table is settled before anything that comes after its rows: every row is counted, then its indexes are built.
+A table whose rows did not arrive as they should (a lost connection, a deadlock, a warning of LOAD DATA) is emptied and
+its rows are read from the dump once more. Whatever cannot be put right ends the load with the table and the byte.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import Refused, RestoreError
+from engines.mysql.connect import Login, Place, close, connect, connection_id, lost, quoted
+from engines.mysql.dumps.effects import effect_of, words_of
+from engines.mysql.dumps.guards import LEFT_OUT
+from engines.mysql.dumps.packing import Opened, opened
+from engines.mysql.dumps.statements import Insert, Statement, plain_name, read
+from engines.mysql.dumps.tables import parse_table
+from engines.mysql.errors import meaning
+from engines.mysql.load.shapes import Shape, Way, of_unknown, shape
+from engines.mysql.load.workers import Settings, Workers
+from engines.text import count, drawable, duration, size
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+_EVERY = 0.2  # seconds between two tellings of progress
+_ATTEMPTS = 4  # for the rows of one table
+_SKIPPED = ("LOCK TABLES", "UNLOCK TABLES", "START TRANSACTION", "COMMIT", "BEGIN", "CREATE DATABASE", "CREATE SCHEMA")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    done: int  # bytes of the file read
+    total: int
+    table: str  # under way
+    rows: int  # in all tables
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the load tells, and asks, while it is under way."""
+
+    say: Callable[[str], None] = lambda _line: None
+    progress: Callable[[LoadProgress], None] = lambda _progress: None
+    stop: Callable[[], bool] = lambda: False
+    at: Callable[[str], None] = lambda _name: None
+    loaded: Callable[[str, int], None] = lambda _table, _rows: None  # a table is complete, with its indexes
+    opened: Callable[[int], None] = lambda _connection: None  # a connection's id, before it does anything
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A load as it is asked for."""
+
+    dump: Path
+    place: Place
+    login: Login
+    schema: str  # where it goes; it exists, and is empty but for what an earlier attempt loaded
+    source: str  # the database of the dump that is wanted, where it has several
+    rows: Mapping[str, int]  # how many each table must have (DumpFacts)
+    connections: int = 2
+    bulk: bool = False  # does the server take LOAD DATA LOCAL?
+    defer: bool = True  # may indexes be built afterwards?
+    binary_log: bool = True
+    entry: str = ""  # of a zip
+    done: frozenset[str] = frozenset()  # tables that an earlier attempt completed
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    tables: int
+    rows: int
+    seconds: float
+    bulk: int  # how many tables went by LOAD DATA
+    again: tuple[str, ...]  # tables whose rows had to be read once more
+
+
+def load(job: Job, hooks: Hooks | None = None) -> Loaded:
+    """Load the dump. Raises RestoreError: what was loaded until then is said by `hooks.loaded`."""
+    hooks = hooks or Hooks()
+    begun = time.monotonic()
+    loading = _Loading(job, hooks)
+    try:
+        loading.run()
+    finally:
+        loading.close()
+    told = Loaded(len(loading.complete), loading.rows, time.monotonic() - begun, loading.bulk, tuple(loading.again))
+    hooks.say(f"loaded {count(told.tables)} tables, {count(told.rows)} rows in {duration(told.seconds)}")
+    return told
+
+
+@dataclass(slots=True)
+class _Table:
+    """The table whose rows are coming."""
+
+    shape: Shape
+    start: int  # of its definition in the dump
+    begun: float
+    filling: bool = False  # have its first rows come?
+
+
+class _Loading:
+    def __init__(self, job: Job, hooks: Hooks) -> None:
+        self.job, self.hooks = job, hooks
+        self.complete: dict[str, int] = {}
+        self.again: list[str] = []
+        self.bulk = 0
+        self._ours = True  # is the dump in the database that is wanted?
+        self._table: _Table | None = None
+        self._foreign: list[Shape] = []
+        self._told = 0.0
+        self._main = self._connect()
+        self._workers = Workers(job.connections, self._connect)
+
+    @property
+    def rows(self) -> int:
+        return sum(self.complete.values())
+
+    def close(self) -> None:
+        self._workers.close()
+        close(self._main)
+
+    def _connect(self) -> Connection[Cursor]:
+        """A connection that writes to the binary log or does not, as asked; a refusal of that is an error."""
+        job = self.job
+        connection = connect(job.place, job.login, database=job.schema, local_files=job.bulk)
+        try:
+            self.hooks.opened(connection_id(connection))
+            if not job.binary_log:
+                _leave_out_of_binary_log(connection)
+        except BaseException:
+            close(connection)
+            raise
+        return connection
+
+    # -- the pass over the dump ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        _clear_code(self._main, self.job.schema)
+        with opened(self.job.dump, self.job.entry) as dump:
+            for part in read(dump.stream):
+                self._look_up(dump)
+                match part:
+                    case Statement():
+                        self._statement(part)
+                    case Insert():
+                        self._rows_of(part, dump)
+        self._settle()
+        self._tie()
+
+    def _look_up(self, dump: Opened) -> None:
+        if self.hooks.stop():
+            raise RestoreError("The load was stopped. Its schema is unfinished.", "Go on with it (r), or undo (u).")
+        now = time.monotonic()
+        if now - self._told >= _EVERY:
+            self._told = now
+            table = self._table
+            name = table.shape.name if table else ""
+            self.hooks.progress(LoadProgress(dump.position(), dump.size, name, self.rows + self._workers.rows))
+
+    def _statement(self, part: Statement) -> None:
+        words = words_of(part.text)
+        if words.startswith("USE"):
+            self._settle()
+            self._ours = plain_name(part.text[3:].strip()) == self.job.source
+            return
+        if not self._ours or words.startswith(_SKIPPED) or _about_keys(part.text):
+            return
+        effect = effect_of(part)
+        if (effect is not None and effect.what in LEFT_OUT) or b"SQL_LOG_BIN" in part.text.upper():
+            return
+        if effect is not None:
+            raise Refused(
+                f"The dump would do more than fill its schema: {effect.what}, at byte {count(effect.start)}.",
+                "Choose another dump. What was loaded until then is unfinished: undo (u).",
+            )
+        if not words.startswith("SET"):
+            self._settle()  # a setting stands also between a table's definition and its rows
+        if words.startswith("CREATE TABLE"):
+            self._begin_table(part)
+        elif not self._is_done(part.text, words):
+            self._execute(part.text, f"the statement at byte {count(part.start)} ({words[:40]})")
+
+    def _is_done(self, text: bytes, words: str) -> bool:
+        """Does it drop a table that an earlier attempt completed?"""
+        if not self.job.done or not words.startswith("DROP TABLE"):
+            return False
+        return any(quoted(name).encode() in text for name in self.job.done)
+
+    def _begin_table(self, part: Statement) -> None:
+        parsed = parse_table(part.text)
+        name = parsed.name if parsed else ""
+        if parsed is None:
+            self._execute(part.text, f"the definition at byte {count(part.start)}")
+            return
+        made = (
+            shape(parsed, part.text, bulk=self.job.bulk, defer=self.job.defer)
+            if parsed.certain
+            else of_unknown(name, part.text)
+        )
+        self._foreign.append(made)
+        if name in self.job.done:
+            self.complete[name] = self.job.rows.get(name, 0)
+            return
+        self._execute(made.create, f"the definition of {drawable(name)}, at byte {count(part.start)}")
+        self._table = _Table(made, part.start, time.monotonic())
+
+    def _rows_of(self, insert: Insert, dump: Opened) -> None:
+        if not self._ours or insert.table in self.job.done:
+            return
+        table = self._table
+        if table is None or table.shape.name != insert.table:
+            raise RestoreError(
+                f"The dump has rows of {drawable(insert.table)} before it defines it, at byte {count(insert.start)}.",
+                'Load it with client = "mysql".',
+            )
+        if not table.filling:
+            table.filling = True
+            settings = _settings(self._main)
+            self._workers.use(settings)
+            if not settings.charset.startswith("utf8"):
+                table.shape = replace(table.shape, way=Way.INSERT)  # LOAD DATA is told utf8mb4
+        self._workers.send(table.shape, insert, lambda: self._look_up(dump))
+
+    def _execute(self, text: bytes, what: str) -> None:
+        import pymysql
+
+        try:
+            self._main.query(text)
+        except pymysql.err.MySQLError as error:
+            gone = lost(error)
+            raise RestoreError(
+                f"{what[0].upper()}{what[1:]} failed: {meaning(error)}.",
+                "The connection was lost: go on (r) when the server is back."
+                if gone
+                else "Undo (u), or choose another.",
+            ) from None
+
+    # -- settling a table ---------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Wait until every row of the table is in, count them, build its indexes."""
+        table, self._table = self._table, None
+        if table is None:
+            return
+        self.hooks.at("rows sent")
+        name = table.shape.name
+        for attempt in range(1, _ATTEMPTS + 1):
+            wrong = self._workers.settle()
+            taken = self._workers.take_rows()
+            expected = self.job.rows.get(name)
+            if wrong is None and expected is not None and taken != expected:
+                wrong = f"{count(taken)} rows arrived of {count(expected)}"
+            if wrong is None:
+                break
+            if attempt == _ATTEMPTS or not self._workers.may_retry:
+                where = self._workers.failed_at or table.start
+                raise RestoreError(
+                    f"The rows of {drawable(name)} could not be loaded: {wrong}, at byte {count(where)}.",
+                    "Look at the server's error log; try again (r), or undo (u).",
+                )
+            self.hooks.say(f"{name}: {wrong}; its rows are read again")
+            self.again.append(name)
+            self._again(table)
+        self.hooks.at("rows counted")
+        for statement in table.shape.keys:
+            self._workers.build(statement)
+        if table.shape.keys:
+            self.hooks.say(f"building {table.shape.indexes} indexes on {name}")
+            if (wrong := self._workers.built()) is not None:
+                raise RestoreError(
+                    f"The indexes of {drawable(name)} could not be built: {wrong}.",
+                    "Its rows are in. Try again (r): the table is loaded again; or undo (u).",
+                )
+        self.bulk += table.shape.way is Way.BULK
+        self.complete[name] = taken
+        spent = time.monotonic() - table.begun
+        self.hooks.say(f"{name} done, {count(taken)} rows in {duration(spent)}")
+        self.hooks.loaded(name, taken)
+        self.hooks.at("table loaded")
+
+    def _again(self, table: _Table) -> None:
+        """Empty the table and send its rows once more, by INSERT on one connection."""
+        self._still_there()
+        self._workers.revive()  # first: an open transaction would keep the table from being emptied
+        self._execute(b"TRUNCATE TABLE " + quoted(table.shape.name).encode(), "emptying the table")
+        careful = of_unknown(table.shape.name, table.shape.create)
+        with opened(self.job.dump, self.job.entry) as dump:
+            _skip(dump, table.start)
+            for part in read(dump.stream):
+                if isinstance(part, Insert):
+                    if part.table != table.shape.name:
+                        break
+                    part.start += table.start
+                    self._workers.send(careful, part, lambda: self._look_up(dump))
+                elif isinstance(part, Statement) and words_of(part.text).startswith("CREATE TABLE") and part.start:
+                    break
+
+    def _still_there(self) -> None:
+        """The statements' own connection holds what the dump has set; without it the load is begun again."""
+        import pymysql
+
+        try:
+            self._main.query("SELECT 1")
+        except pymysql.err.MySQLError:
+            raise RestoreError(
+                "The connection to the server was lost in the middle of the load.",
+                "Go on (r): tables that are complete are not loaded again.",
+            ) from None
+
+    def _tie(self) -> None:
+        """Add the foreign keys, once every table is there."""
+        existing = _constraints(self._main, self.job.schema)
+        for made in self._foreign:
+            if made.foreign and not existing.issuperset(made.foreign_names):
+                self._workers.build(made.foreign, alone=True)  # side by side they lock one another's tables
+        if (wrong := self._workers.built()) is not None:
+            raise RestoreError(f"The foreign keys could not be added: {wrong}.", "Try again (r), or undo (u).")
+        self.hooks.at("foreign keys added")
+
+
+def _about_keys(text: bytes) -> bool:
+    """ALTER TABLE … DISABLE KEYS, which would make the workers wait."""
+    return b"ALTER TABLE" in text[:40] and text.rstrip(b" */").endswith((b"DISABLE KEYS", b"ENABLE KEYS"))
+
+
+def _settings(connection: Connection[Cursor]) -> Settings:
+    """What the dump has set on its connection, for those that take its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@sql_mode, @@time_zone, @@character_set_client, @@collation_connection")
+        row = cursor.fetchone() or ("", "SYSTEM", "utf8mb4", "utf8mb4_general_ci")
+    return Settings(str(row[0]), str(row[1]), str(row[2]), str(row[3]))
+
+
+def _leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
+    import pymysql
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION sql_log_bin = 0")
+            cursor.execute("SELECT @@SESSION.sql_log_bin")
+            if cursor.fetchone() == (0,):
+                return
+    except pymysql.err.MySQLError as error:
+        why = meaning(error)
+    else:
+        why = "it stayed on"
+    raise RestoreError(
+        f"The binary log can't be left out ({why}), and the plan says that it is. Nothing was loaded.",
+        'Grant the login what that needs (docs/privileges.md), or set binary_log = "on" and plan again.',
+    )
+
+
+def _clear_code(connection: Connection[Cursor], schema: str) -> None:
+    """Drop triggers and views of an earlier attempt: the dump makes them without asking whether they are there."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s", (schema,))
+        for (name,) in list(cursor.fetchall()):
+            cursor.execute(f"DROP TRIGGER IF EXISTS {quoted(str(name))}")
+
+
+def _constraints(connection: Connection[Cursor], schema: str) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT constraint_name FROM information_schema.table_constraints "
+            "WHERE constraint_type = 'FOREIGN KEY' AND constraint_schema = %s",
+            (schema,),
+        )
+        return {str(name) for (name,) in cursor.fetchall()}
+
+
+def _skip(dump: Opened, to: int) -> None:
+    """Go to a byte of the unpacked dump."""
+    if dump.packing == "plain":
+        dump.stream.seek(to)
+        return
+    while to > 0:
+        piece = dump.stream.read(min(to, 1 << 20))
+        if not piece:
+            raise RestoreError("The dump is shorter than it was.", "Stage it again.")
+        to -= len(piece)
+
+
+def told(progress: LoadProgress) -> str:
+    return f"{progress.table}, {size(progress.done)} of {size(progress.total)}"
