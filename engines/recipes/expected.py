@@ -1,0 +1,193 @@
+"""Is the data right? Counts, queries and schema against the incident report, whatever the engine.
+
+How a database is counted and asked is the caller's: a mapping of counts, and a function that answers one query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from engines import checks
+from engines.checks import Check, Panel
+from engines.incident import Expectation, Incident, Question
+from engines.recipes.grid import MISMATCH, MISSING, grid
+from engines.recipes.readiness import incident_of
+from engines.session.events import GridMade, GridRow
+from engines.session.state import SessionState
+from engines.session.work import Work
+from engines.text import drawable
+
+STAGED = "staged copy"
+LIVE = "live database"
+
+
+class Answer(Protocol):
+    """What a query gave: its first rows, and whether there were more."""
+
+    @property
+    def rows(self) -> Sequence[Sequence[object]]: ...
+
+    @property
+    def cut(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The one to be looked at: how it is asked, and what the screens call it."""
+
+    where: str
+    ask: Callable[[str], Answer | str]  # one read-only query; text says why there is no answer
+    quoted: Callable[[str], str]  # a name as its SQL takes it
+
+
+def compare(
+    work: Work, critical: Sequence[str], restored: Mapping[str, int | None], database: Database
+) -> Mapping[str, object]:
+    """Make the grid and ask every question; the step's facts."""
+    incident = incident_of(work.state)
+    rows = grid(
+        incident.tables if incident else (),
+        critical,
+        before_of(work.state),
+        restored,
+        incident.source.file if incident else "",
+    )
+    work.emit(GridMade(database.where, rows))
+    for check in answers(database, rows, incident):
+        work.check(check)
+    wrong = [row.table for row in rows if row.verdict in (MISMATCH, MISSING)]
+    return {"message": f"differs: {', '.join(wrong)}" if wrong else f"{len(rows)} tables, no difference"}
+
+
+def before_of(state: SessionState) -> Mapping[str, int | None]:
+    """The counts before the restore: the safety snapshot's where there is one, else those of the first look."""
+    for action in ("snapshot", "look"):
+        counts = state.facts(action).get("before")
+        if isinstance(counts, dict) and counts:
+            return {str(table): rows if isinstance(rows, int) else None for table, rows in counts.items()}
+    return {}
+
+
+def answers(database: Database, rows: tuple[GridRow, ...], incident: Incident | None) -> Iterator[Check]:
+    """A check for the counts, and one for each query of the report."""
+    yield _counts(rows, database.where)
+    if incident is None:
+        return
+    for expectation in incident.tables:
+        if expectation.newest_column is not None:
+            yield _newest(database, expectation)
+    for question in incident.must_contain:
+        yield _question(database, question, wanted=True)
+    for question in incident.must_not_contain:
+        yield _question(database, question, wanted=False)
+    if incident.schema.migrations_last is not None or incident.schema.migrations_count is not None:
+        yield _schema(database, incident)
+
+
+def _counts(rows: tuple[GridRow, ...], where: str) -> Check:
+    name = f"{where}: counts"
+    wrong = [f"{row.table} {row.verdict} ({row.restored} for {row.expected})" for row in rows if _is_wrong(row)]
+    if wrong:
+        hint = "Look at the grid (4). Choose another backup, or the incident commander overrides with a reason."
+        return checks.fail(name, "; ".join(wrong), hint, Panel.VALIDATION)
+    compared = sum(row.verdict == "MATCH" for row in rows)
+    if not compared:
+        hint = "Give the incident report (--incident) with the counts that are expected."
+        return checks.warn(name, "nothing to compare with", hint, Panel.VALIDATION)
+    return checks.ok(name, f"{compared} as expected", Panel.VALIDATION)
+
+
+def _is_wrong(row: GridRow) -> bool:
+    return row.verdict in (MISMATCH, MISSING)
+
+
+def _newest(database: Database, expectation: Expectation) -> Check:
+    name = f"{database.where}: newest row of {drawable(expectation.name)}"
+    column, least = database.quoted(str(expectation.newest_column)), expectation.newest_min
+    found = database.ask(f"SELECT max({column}) FROM {database.quoted(expectation.name)}")  # noqa: S608 - quoted as identifiers
+    if isinstance(found, str):
+        return checks.unknown(name, found, "Correct newest_column in the incident report.", Panel.VALIDATION)
+    newest = found.rows[0][0] if found.rows else None
+    reached = _reached(newest, least)
+    told = f"{drawable(str(newest))}, at least {least} is expected"
+    if reached is None:
+        return checks.unknown(name, told, "The two can't be compared: correct the report.", Panel.VALIDATION)
+    if reached:
+        return checks.ok(name, told, Panel.VALIDATION)
+    return checks.fail(name, told, "The backup is older than the report expects.", Panel.VALIDATION)
+
+
+def _reached(newest: object, least: object) -> bool | None:
+    """Compares a column's value with a moment or a number. Times without a zone are UTC, as Laravel writes them."""
+    if newest is None:
+        return False
+    if isinstance(least, datetime):
+        try:
+            if isinstance(newest, int | float):
+                return datetime.fromtimestamp(newest, UTC) >= least
+            moment = datetime.fromisoformat(str(newest))
+        except (ValueError, OverflowError, OSError):
+            return None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) >= least
+    if isinstance(least, int) and isinstance(newest, int | float):
+        return newest >= least
+    return None
+
+
+def _question(database: Database, question: Question, *, wanted: bool) -> Check:
+    told = question.name or question.query
+    name = f"{database.where}: {'must' if wanted else 'must not'} contain {drawable(told)}"
+    found = database.ask(question.query)
+    if isinstance(found, str):
+        return checks.unknown(name, found, "Correct the query in the incident report.", Panel.VALIDATION)
+    hit = _hit(found, question)
+    # Row values stay out of journal and record: only whether something was found is told.
+    evidence = f"found ({len(found.rows)}{'+' if found.cut else ''} rows)" if hit else "not found"
+    if hit is wanted:
+        return checks.ok(name, evidence, Panel.VALIDATION)
+    hint = "The wanted row is not in this backup." if wanted else "The bad write is in this backup: take an older one."
+    return checks.fail(name, evidence, hint, Panel.VALIDATION)
+
+
+def _hit(found: Answer, question: Question) -> bool:
+    if question.expected is None:
+        return bool(found.rows)
+    return any(row and _same(row[0], question.expected) for row in found.rows)
+
+
+def _same(value: object, expected: str | int | float) -> bool:
+    return value == expected or str(value) == str(expected)
+
+
+def _schema(database: Database, incident: Incident) -> Check:
+    name = f"{database.where}: migrations"
+    found = database.ask("SELECT count(*), (SELECT migration FROM migrations ORDER BY id DESC LIMIT 1) FROM migrations")
+    if isinstance(found, str):
+        return checks.fail(
+            name, found, "This is not the application's database, or one from before it.", Panel.VALIDATION
+        )
+    number, last = found.rows[0]
+    wanted = incident.schema
+    told = f"{number}, the last is {drawable(str(last))}"
+    right = wanted.migrations_last in (None, last) and wanted.migrations_count in (None, number)
+    if right:
+        return checks.ok(name, told, Panel.VALIDATION)
+    expected = f"{wanted.migrations_count or 'any number'}, the last {wanted.migrations_last or 'any'}"
+    hint = "Run the missing migrations after the restore, or deploy the code of the backup's time."
+    return checks.fail(name, f"{told}; expected {expected}", hint, Panel.VALIDATION)
+
+
+def check_again(
+    name: str,
+    database: Database,
+    critical: Sequence[str],
+    state: SessionState,
+    restored: Mapping[str, int | None],
+) -> Check | None:
+    """One of `answers`, asked once more; None where it is none of them."""
+    incident = incident_of(state)
+    rows = grid(incident.tables if incident else (), critical, before_of(state), restored, "")
+    return next((check for check in answers(database, rows, incident) if check.name == name), None)

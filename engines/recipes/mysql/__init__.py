@@ -1,0 +1,1 @@
+"""The runbook for a schema on a MySQL or MariaDB server."""

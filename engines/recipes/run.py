@@ -1,0 +1,31 @@
+"""The runner's entry: `python -m engines.recipes.run SESSION_FOLDER`. Picks the recipe for the session's engine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engines.config import from_table
+from engines.errors import UsageError
+from engines.recipes.sqlite import SqliteRecipe
+from engines.session.events import SessionBegun
+from engines.session.main import main
+from engines.session.recipe import Recipe
+from engines.targets import SqliteTarget
+
+
+def recipe_for(begun: SessionBegun) -> Recipe:
+    target = from_table(begun.target)
+    if not isinstance(target, SqliteTarget):
+        raise UsageError(f"The engine {begun.engine!r} is not available in this version.", "reinstate --version")
+    return SqliteRecipe(target)
+
+
+def lock_for(begun: SessionBegun) -> Path:
+    """Beside the database, under its real name: two names of one database share the lock."""
+    real = Path(begun.address).resolve()
+    return real.with_name(f".{real.name}.reinstate.lock")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), recipe_for, lock_for))
