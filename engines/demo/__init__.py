@@ -1,0 +1,1 @@
+"""The demo: a sandbox with an application of its own, and an incident in it."""
