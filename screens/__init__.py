@@ -1,0 +1,1 @@
+"""One file, one Screen. A screen draws a session state and sends commands; it decides nothing."""

@@ -1,0 +1,207 @@
+"""Which backup can be trusted? The catalogue with its checksum statuses, newest first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.reactive import var
+from textual.screen import Screen
+from textual.widgets import Input, Static
+
+from engines.backups.catalogue import Backup, Status
+from engines.backups.checksums import shown
+from engines.text import count
+from tui.blocked import blocked
+from tui.keys import Pressed, bindings
+from tui.pages import Next, upcoming
+from tui.view import Line, Page, Shelf, View
+from tui.widgets.backups import about, backup_line, head, note
+from tui.widgets.frame import framed, show_frame
+from tui.widgets.header import Header
+from tui.widgets.rows import Rows
+from tui.widgets.timeline import Timeline
+from tui.widgets.words import tell
+
+PAGE = Page.BACKUPS
+
+
+class Filter(Input):
+    """Narrows the list while it is typed; Enter keeps the filter, Esc takes it away."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "screen.unfilter", show=False),
+        Binding("down", "screen.filtered", show=False),
+    ]
+
+
+class BackupsScreen(Screen[None]):
+    BINDINGS = bindings(PAGE)
+    DEFAULT_CSS = """
+    BackupsScreen #filter { display: none; }
+    BackupsScreen #note { height: auto; max-height: 3; padding: 0 1; }
+    BackupsScreen #about { height: auto; max-height: 6; padding: 0 1; }
+    """
+
+    view: var[View] = var(View(), init=False)
+    composed = False  # from on_mount on there is something to draw on
+    shelf: var[Shelf] = var(Shelf(), init=False)
+
+    def compose(self) -> ComposeResult:
+        letters = Filter(placeholder="letters of the name", id="filter", compact=True)
+        letters.cursor_blink = False
+        yield from framed(
+            PAGE,
+            Timeline(),
+            Static("", id="note", markup=False),
+            letters,
+            Rows("Backups", id="backups", empty="reading the folder …"),
+            Static("", id="about", markup=False),
+        )
+
+    def on_mount(self) -> None:
+        self.composed = True
+        self.query_one(Rows).focus()
+        self.watch_shelf(self.shelf)
+
+    def on_resize(self) -> None:
+        self.watch_shelf(self.shelf)
+
+    def watch_view(self, _view: View) -> None:
+        self._show_selected()
+
+    def watch_shelf(self, shelf: Shelf) -> None:
+        if not self.composed:
+            return
+        panel = self.query_one("#backups", Rows)
+        backups = self._filtered()
+        panel.show(
+            [str(backup.path) for backup in backups],
+            lambda index, width: backup_line(backups[index], shelf, self.view.now, width),
+            head=head(max(panel.size.width - 2, 0)) if backups else None,
+            note=_tally(shelf, len(backups)),
+            prefer=likely(shelf),
+            empty=_empty(shelf),
+        )
+        tell(self.query_one("#note", Static), note(shelf))
+        self._show_selected()
+
+    def on_descendant_focus(self) -> None:
+        self._show_selected()
+
+    def on_rows_moved(self) -> None:
+        self._show_selected()
+
+    def _show_selected(self) -> None:
+        if not self.composed:
+            return
+        backup = self.shelf.find(self.subject)
+        now = self.view.now
+        tell(self.query_one("#about", Static), about(backup, self.shelf, now))
+        self.query_one(Timeline).show(self.shelf, now, _moment(backup))
+        self.query_one(Header).tell(self.shelf.environment, f"{self.shelf.target}  {self.shelf.address}")
+        show_frame(self, PAGE, self.view, self.subject, self._next(backup))
+
+    def _next(self, backup: Backup | None) -> Next:
+        if self.query_one("#filter", Filter).has_focus:
+            return Next("Type letters of a name, a status or a time. Enter keeps the filter, Esc takes it away.")
+        if self.view.state.begun is not None and self.view.line is not Line.ALIVE:
+            return upcoming(self.view, PAGE)
+        if backup is None:
+            return Next(self.shelf.trouble or "")
+        if self.view.state.begun is not None:
+            if backup.name == self.shelf.chosen:
+                return upcoming(self.view, PAGE)
+            reason = blocked("choose", self.view, self.subject)
+            other = "Enter chooses the selected one instead."
+            return Next(f"This session restores {self.shelf.chosen}. {reason or other}", "" if reason else "choose")
+        if backup.status is Status.VERIFIED:
+            return Next("Enter chooses this backup. Nothing is changed before a plan is approved.", "choose")
+        return Next(f"{backup.status}: it can't be restored unless the incident commander overrides.", "choose")
+
+    # -- the filter ---------------------------------------------------------------------------------------
+
+    def start_filter(self) -> None:
+        box = self.query_one("#filter", Filter)
+        box.display = True
+        box.focus()
+
+    def on_input_changed(self) -> None:
+        self.watch_shelf(self.shelf)
+
+    def on_input_submitted(self) -> None:
+        self.action_filtered()
+
+    def action_filtered(self) -> None:
+        self.query_one(Rows).focus()
+
+    def action_unfilter(self) -> None:
+        box = self.query_one("#filter", Filter)
+        box.value = ""
+        box.display = False
+        self.query_one(Rows).focus()
+
+    def _filtered(self) -> tuple[Backup, ...]:
+        backups = self.shelf.catalogue.backups if self.shelf.catalogue else ()
+        letters = self.query_one("#filter", Filter).value.strip().casefold()
+        if not letters:
+            return backups
+        return tuple(
+            b for b in backups if letters in f"{shown(b.name)} {b.status} {b.taken_at:%Y-%m-%d %H:%M}".casefold()
+        )
+
+    # -- keys ---------------------------------------------------------------------------------------------
+
+    @property
+    def subject(self) -> str:
+        return self.query_one("#backups", Rows).selected
+
+    def action_press(self, key: str) -> None:
+        if key == "filter":
+            self.start_filter()
+        elif key == "back" and self.query_one("#filter", Filter).display:
+            self.action_unfilter()
+        else:
+            self.post_message(Pressed(key, self.subject))
+
+
+def likely(shelf: Shelf) -> str:
+    """Where the cursor begins: the session's own backup, else the newest good one from before the incident."""
+    backups = shelf.catalogue.backups if shelf.catalogue else ()
+    start = shelf.incident_start
+    early = [backup for backup in backups if start is None or backup.taken_at <= start]
+    chosen = [backup for backup in backups if backup.name == shelf.chosen]
+    good = [backup for backup in early if backup.status is Status.VERIFIED]
+    unread = [backup for backup in early if backup.status in (Status.UNCHECKED, Status.CHECKING)]
+    first = next(iter((*chosen, *(good or unread), *early)), None)
+    return str(first.path) if first else ""
+
+
+def _moment(backup: Backup | None) -> datetime | None:
+    return backup.taken_at if backup else None
+
+
+def _tally(shelf: Shelf, shown_count: int) -> str:
+    if shelf.catalogue is None:
+        return ""
+    backups = shelf.catalogue.backups
+    verified = sum(backup.status is Status.VERIFIED for backup in backups)
+    pending = sum(backup.status in (Status.UNCHECKED, Status.CHECKING) for backup in backups)
+    words = [f"{count(verified)} of {count(len(backups))} VERIFIED"]
+    if pending:
+        words.append(f"{count(pending)} to check")
+    if shown_count != len(backups):
+        words.append(f"filter: {count(shown_count)}")
+    return ", ".join(words)
+
+
+def _empty(shelf: Shelf) -> str:
+    if shelf.trouble:
+        return "The folder can't be read."
+    if shelf.catalogue is None:
+        return "reading the folder …"
+    return (
+        "none match the filter; Esc takes it away" if shelf.catalogue.backups else f"{shelf.catalogue.folder} is empty"
+    )

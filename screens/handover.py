@@ -1,0 +1,142 @@
+"""The work is done: who signs off, what it took, what was done differently, and where the record is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.reactive import var
+from textual.screen import Screen
+from textual.widgets import Static
+
+from engines.session.moves import left_behind, names_for
+from engines.session.plan import GateKind
+from engines.session.record import record
+from engines.session.state import SessionState, StepState
+from engines.text import both_zones, drawable, duration, parse_stamp
+from tui.keys import Pressed, bindings
+from tui.pages import LIVE
+from tui.theme import BOLD, DIM, PLAIN, WARY
+from tui.view import Page, View
+from tui.widgets.cells import Piece
+from tui.widgets.frame import framed, show_frame
+from tui.widgets.grid import tally
+from tui.widgets.words import tell
+
+PAGE = Page.HANDOVER
+
+
+class HandoverScreen(Screen[None]):
+    BINDINGS = bindings(PAGE)
+    DEFAULT_CSS = """
+    HandoverScreen #whole { height: 1fr; padding: 0 1; scrollbar-size: 0 0; }
+    HandoverScreen #whole > Static { height: auto; }
+    """
+
+    view: var[View] = var(View(), init=False)
+    composed = False  # from on_mount on there is something to draw on
+
+    def compose(self) -> ComposeResult:
+        yield from framed(PAGE, VerticalScroll(Static("", id="told", markup=False), id="whole"))
+
+    def on_mount(self) -> None:
+        self.composed = True
+        self.query_one("#whole", VerticalScroll).focus()
+        self.watch_view(self.view)
+
+    def watch_view(self, view: View) -> None:
+        if not self.composed:
+            return
+        text = Text()
+        for words, style in told(view):
+            text.append(drawable(words) + "\n", style)
+        tell(self.query_one("#told", Static), text)
+        show_frame(self, PAGE, view, self.subject)
+
+    @property
+    def subject(self) -> str:
+        return ""
+
+    def action_press(self, key: str) -> None:
+        self.post_message(Pressed(key))
+
+
+def told(view: View) -> Iterator[Piece]:
+    """The page, line by line."""
+    state = view.state
+    yield from _sign_offs(state)
+    yield from _record(view)
+    yield from _times(state)
+    if LIVE in state.grids:
+        yield f"Validation  {tally(state.grids[LIVE].rows)}", PLAIN
+    if state.ended:
+        yield from _listed("Left behind", state.ended.left_behind)
+    else:
+        yield from _listed("Changed, and not put back so far", left_behind(state))
+    yield from _listed("Deviations", (f"{d.what}. {d.by}: {d.reason}" for d in state.deviations), "none")
+    yield from _listed("Notes", (f"{n.at:%H:%M} {n.actor.name}: {n.text}" for n in state.notes), "none; n writes one")
+
+
+def _sign_offs(state: SessionState) -> Iterator[Piece]:
+    if state.ended is not None:
+        reason = f": {state.ended.reason}" if state.ended.reason else ""
+        yield f"The session is over: {state.ended.how}{reason}.", BOLD
+    wanted = [(known, gate) for known in state.current for gate in known.step.gates if gate.kind is GateKind.SIGN_OFF]
+    yield "Sign-offs", BOLD
+    if not wanted:
+        yield "  none are due in the plan in force", DIM
+    for known, gate in wanted:
+        name = _signed(known, gate.role)
+        if name:
+            yield f"  ✔ {gate.role}: {name}", PLAIN
+        else:
+            who = ", ".join(names_for(state, gate.role))
+            yield f"    {gate.role}: not yet{f' ({who})' if who else ''}", WARY
+            yield f"      {gate.text}", DIM
+
+
+def _signed(known: StepState, role: str) -> str:
+    for gate in known.gates:
+        if gate.gate is GateKind.SIGN_OFF and gate.role == role:
+            return f"{gate.actor.name} ({gate.actor.how}), {both_zones(gate.at)}"
+    return ""
+
+
+def _record(view: View) -> Iterator[Piece]:
+    yield "Record", BOLD
+    yield f"{view.folder / 'session.toml'}", PLAIN  # from the line's start: it is copied from the terminal
+
+
+def _times(state: SessionState) -> Iterator[Piece]:
+    yield "Times", BOLD
+    if state.begun_at:
+        ended = f", ended {both_zones(state.ended_at)}" if state.ended_at else ""
+        yield f"  began {both_zones(state.begun_at)}{ended}", PLAIN
+    names = {
+        "until_restored_seconds": "until restored",
+        "downtime_seconds": "downtime",
+        "whole_seconds": "whole",
+        "working_seconds": "of work",
+        "waiting_seconds": "waiting for people",
+    }
+    measures = record(state).get("measures")
+    if isinstance(measures, dict):
+        told = [
+            f"{name} {duration(float(measures[key]))}" for key, name in names.items() if measures.get(key) is not None
+        ]
+        yield f"  {', '.join(told)}", PLAIN
+    loss = state.plan.loss if state.plan else None
+    if loss is not None:
+        span = f"{both_zones(parse_stamp(loss.start))} to {both_zones(parse_stamp(loss.end))}"
+        yield f"  lost: {duration(loss.seconds)} of writes, {span}", PLAIN
+
+
+def _listed(heading: str, lines: Iterable[str], nothing: str = "") -> Iterator[Piece]:
+    found = list(lines)
+    if not found and not nothing:
+        return
+    yield heading, BOLD
+    for line in found or [nothing]:
+        yield f"  {line}", PLAIN if found else DIM

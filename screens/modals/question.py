@@ -1,0 +1,106 @@
+"""A question with a few answers, each under its own key. Esc never does anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from engines.text import drawable
+from tui.theme import BOLD, DIM
+from tui.widgets.cells import wrapped
+from tui.widgets.passage import FRAME, Passage, inner_width
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`blocked` says why this answer can't be given now; it is listed all the same."""
+
+    key: str  # as Textual names it: a letter, "enter"
+    label: str
+    value: str
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    title: str
+    lines: tuple[str, ...]
+    answers: tuple[Answer, ...]
+
+
+class QuestionModal(ModalScreen[str]):
+    """Gives the answer's value; an empty text for Esc."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", show=False),
+        Binding("pageup", "read(-1)", show=False),
+        Binding("pagedown", "read(1)", show=False),
+        Binding("up", "line(-1)", show=False),
+        Binding("down", "line(1)", show=False),
+    ]
+    DEFAULT_CSS = """
+    QuestionModal { align: center middle; }
+    QuestionModal #box {
+        width: 76; max-width: 96%; height: auto; max-height: 100%;
+        background: $panel; padding: 0 1; border: round $primary;
+    }
+    QuestionModal Static { height: auto; width: 100%; }
+    QuestionModal #answers { margin-top: 1; }
+    """
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(Text(drawable(self.question.title), BOLD), markup=False)
+            yield Passage(self.question.lines)
+            yield Static(self._answers(), id="answers", markup=False)
+
+    def on_mount(self) -> None:
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        width = inner_width(self.size.width, whole=False)
+        answers = sum(len(wrapped(line, width)) for line in self._answers().plain.split("\n"))
+        self.query_one(Passage).fit(width, self.size.height - FRAME - answers)
+
+    def action_read(self, by: int) -> None:
+        self.query_one(Passage).page(by)
+
+    def action_line(self, by: int) -> None:
+        self.query_one(Passage).move(by)
+
+    def _answers(self) -> Text:
+        text = Text()
+        for answer in self.question.answers:
+            shown = "Enter" if answer.key == "enter" else answer.key
+            line = f"{shown:>6}  {drawable(answer.label)}"
+            if answer.blocked:
+                text.append(f"{line} (not now: {drawable(answer.blocked)})\n", DIM)
+            else:
+                text.append(line + "\n", BOLD)
+        text.append("   Esc  back; nothing is changed")
+        return text
+
+    def on_key(self, event: events.Key) -> None:
+        for answer in self.question.answers:
+            if event.key == answer.key and not answer.blocked:
+                event.stop()
+                self.dismiss(answer.value)
+                return
+
+    def action_back(self) -> None:
+        self.dismiss("")

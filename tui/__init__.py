@@ -1,0 +1,1 @@
+"""The app shell: command line, app, plain mode, keys, theme and widgets."""

@@ -1,0 +1,122 @@
+"""Why a key does nothing now. The session's own rules answer: the command that it would send is tried on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from engines.errors import Refused
+from engines.people import Role
+from engines.session import commands as c
+from engines.session.events import Actor
+from engines.session.moves import AskKind, check_command, names_for
+from engines.session.state import SessionState
+from tui.view import Line, View
+
+_TO_BE_TYPED = "to be typed"
+_NOTHING_FAILED = "Nothing has failed here, and no check is selected that could be asked again."
+_NEEDS_RUNNER = frozenset(
+    {"again", "approve", "override", "stop", "skip", "undo", "note", "keyboard", "abandon", "choose"},
+)
+
+
+def blocked(key: str, view: View, subject: str) -> str:
+    """The reason why `key` does nothing with this selection; empty when it may be pressed."""
+    if key == "resume":
+        return "" if view.line is Line.GONE else _no_resume(view.line)
+    if key in ("plan", "grid", "log", "command"):
+        return _nothing_to_show(key, view, subject)
+    if key == "enter" and view.line is Line.READ_ONLY:
+        return _line(view.line)
+    if key not in _NEEDS_RUNNER:
+        return ""
+    if view.line is not Line.ALIVE:
+        return _line(view.line)
+    command = _command(key, view, subject)
+    if isinstance(command, str):
+        return command
+    return refusal(view, command)
+
+
+def refusal(view: View, command: c.Command) -> str:
+    """What the session's rules say against a command; empty when nothing."""
+    try:
+        check_command(view.state, command, _actor(view), view.now)
+    except Refused as error:
+        return f"{error.message} {error.hint}".strip()
+    return ""
+
+
+def _actor(view: View) -> Actor:
+    # A console of the holder's own login is given the keyboard when the holder's console is gone, which only the
+    # runner knows: so let it decide.
+    holder = view.state.keyboard
+    if holder is not None and holder.login == view.me.login:
+        return replace(view.me, console=holder.console)
+    return view.me
+
+
+def _command(key: str, view: View, subject: str) -> c.Command | str:
+    """The command that the key would send; a text when there is none."""
+    state = view.state
+    waiting = state.next_step.id if state.next_step else ""
+    match key:
+        case "again":
+            if view.ask.kind in (AskKind.CHOOSE, AskKind.DECIDE):
+                return c.Retry(waiting)
+            return c.Recheck(subject) if subject in state.checks else _NOTHING_FAILED
+        case "approve":
+            return c.Approve(state.plan_digest, _somebody(state, Role.COMMANDER), _TO_BE_TYPED)
+        case "override":
+            return c.Override(subject, _somebody(state, Role.COMMANDER), _TO_BE_TYPED)
+        case "stop":
+            return c.Stop(state.running.id if state.running else "")
+        case "skip":
+            return c.Skip(waiting, _TO_BE_TYPED)
+        case "undo":
+            return c.Undo(_TO_BE_TYPED)
+        case "abandon":
+            return c.Abandon(_TO_BE_TYPED)
+        case "choose":
+            return c.Choose({})
+        case "keyboard":
+            if state.keyboard is not None and state.keyboard.console == view.me.console:
+                return "You hold the keyboard."
+            return c.TakeKeyboard(view.me.name, _TO_BE_TYPED)
+        case _:
+            return c.Note(_TO_BE_TYPED)
+
+
+def _somebody(state: SessionState, role: Role) -> str:
+    """A name that the role's check of names lets pass: who it really is gets typed later."""
+    listed = names_for(state, role)
+    return listed[0] if listed else _TO_BE_TYPED
+
+
+def _line(line: Line) -> str:
+    match line:
+        case Line.GONE:
+            return "The runner of this session is gone, so nothing can be asked of it. R resumes it."
+        case Line.OVER:
+            return "The session is over. Its record is on page 5."
+        case Line.READ_ONLY:
+            return "This console only looks. Nothing was changed."
+        case _:
+            return "There is no session yet. Choose a backup first."
+
+
+def _no_resume(line: Line) -> str:
+    return "The runner is alive: there is nothing to resume." if line is Line.ALIVE else _line(line)
+
+
+def _nothing_to_show(key: str, view: View, subject: str) -> str:
+    state = view.state
+    if key == "plan":
+        return "" if state.plan is not None else "There is no plan yet."
+    if key == "grid":
+        return "" if len(state.grids) > 1 else "There is only one grid so far." if state.grids else "No grid yet."
+    step = state.step(subject)
+    if step is None:
+        return "Select a step first."
+    if key == "log" and not step.attempt:
+        return "This step has not begun: it has no log yet."
+    return ""

@@ -1,0 +1,172 @@
+"""The command line: what was typed becomes a call, an error becomes a sentence and an exit code.
+
+Textual, boto3 and the engines are imported where a command first needs them: `--help` imports none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from engines.errors import RestoreError
+from engines.text import drawable
+
+DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
+
+EPILOG = """exit codes: 0 done, 1 failed or not as expected, 2 usage or configuration, 3 refused by a gate or a check,
+130 interrupted.  Without a command, the console opens."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but what was typed wrongly is told like every other error, and drawn as text."""
+
+    def error(self, message: str) -> NoReturn:
+        _tell(f"{message[:1].upper()}{message[1:]}.", f"{self.prog} --help")
+        sys.exit(USAGE)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = _Parser(
+        prog="reinstate",
+        description="Walks an operator through a database restore, key by key, and leaves a record.",
+        epilog=EPILOG,
+    )
+    top.add_argument("--version", action="store_true", help="say the version and stop")
+    _common(top)
+    _incident(top)
+    top.set_defaults(incident=None)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, text: str, *, json: bool = False) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        _common(made)
+        if json:
+            made.add_argument("--json", action="store_true", help="print JSON")
+        return made
+
+    _session_of(command("attach", "watch a running session, or take its keyboard"))
+    made = command("restore", "restore a target")
+    _target(made)
+    made.add_argument("--backup", help="the backup's name; without it the console lets you choose")
+    _until(made)
+    _incident(made)
+    _plain(made)
+    made = command("plan", "show what a restore would do, and change nothing", json=True)
+    _target(made)
+    made.add_argument("--backup", help="the backup's name (default: the newest)")
+    _until(made)
+    _incident(made)
+    _session_of(command("resume", "go on with a session whose runner died"))
+    made = _session_of(command("undo", "take a session's restore back"))
+    made.add_argument("--reason", required=True, help="why; it goes into the record")
+    made = _session_of(command("abandon", "end a session as it stands"))
+    made.add_argument("--reason", required=True, help="why; it goes into the record")
+    command("sessions", "list the sessions", json=True)
+    _session(command("show", "show where a session stands", json=True))
+    made = command("verify", "prove a session's record against its journal and logs", json=True)
+    made.add_argument("record", help="a session.toml, a session's folder, or a session's name")
+    made = _session(command("export", "make one archive of a session"))
+    made.add_argument("--to", type=Path, help="the archive to write (default: ./NAME.tar.gz)")
+    made.add_argument("--logs", action="store_true", help="with the step logs, which may hold the application's output")
+    made = command("backups", "list a target's restore points with their checksum status", json=True)
+    _target(made)
+    made.add_argument("--unchecked", action="store_true", help="do not read the files")
+    made = command("check", "check the ground for a restore, and change nothing", json=True)
+    _target(made)
+    _incident(made)
+    made = command("prune", "remove the safety snapshots that are past their date")
+    made.add_argument("target", nargs="?", help="the target's name (default: all)")
+    made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    made = command("demo", "build a sandbox and restore it")
+    made.add_argument("--folder", type=Path, help="where (default: a new temporary folder)")
+    _plain(made)
+    return top
+
+
+def _common(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the configuration file")
+    made.add_argument("--name", default=argparse.SUPPRESS, help="your name, for the record (default: your login)")
+
+
+def _target(made: argparse.ArgumentParser) -> None:
+    made.add_argument("target", nargs="?", help="the target's name in the configuration")
+
+
+def _until(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--until",
+        default="dump",
+        help="how far to replay binary logs after a dump: dump (default), end, a UTC time, FILE:POSITION, or a GTID; "
+        "it stops just before that transaction",
+    )
+    made.add_argument(
+        "--exclude", action="append", default=[], metavar="TRANSACTION", help="leave out this FILE:POSITION or GTID"
+    )
+
+
+def _incident(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--incident", type=Path, default=argparse.SUPPRESS, help="incident.toml, or the report in Markdown"
+    )
+
+
+def _session(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    made.add_argument("session", nargs="?", default="last", help="its name, the end of it, or 'last' (default)")
+    return made
+
+
+def _session_of(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    _plain(made)
+    return _session(made)
+
+
+def _plain(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--plain", action="store_true", help="line by line instead of the console")
+    made.add_argument("--answers", type=Path, help="a file that answers for you, for rehearsals (implies --plain)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code."""
+    arguments = parser().parse_args(argv)
+    if arguments.version:
+        from engines.session.main import tool  # here: --help needs none of it
+
+        sys.stdout.write(tool() + "\n")
+        return DONE
+    try:
+        return _run(arguments)
+    except RestoreError as error:
+        _tell(error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. A session's runner goes on: reinstate sessions.\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has left (`| head`). Python would complain when it flushes at its end: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _tell(f"{where}{error.strerror or error}.", "Look at that path and its permissions, then try again.")
+        return FAILED
+
+
+def _tell(message: str, hint: str) -> None:
+    """One error: what is wrong, on as many lines as there are things wrong, then what to do."""
+    told = "\n".join(drawable(line) for line in f"{message}\n  {hint}".split("\n"))
+    sys.stderr.write(f"reinstate: {told}\n")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tui import reading, steering  # here: these import the engines
+
+    run = steering.COMMANDS.get(arguments.command) or reading.COMMANDS[arguments.command]
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""What each key asks before its command is sent: the words of the dialogues, and the commands they make. Pure."""
+
+from __future__ import annotations
+
+from engines.people import Role
+from engines.session import commands as c
+from engines.session.moves import Ask, AskKind, left_behind, names_for
+from engines.session.plan import GateKind, Step
+from engines.session.state import SessionState
+from engines.text import both_zones, duration, parse_stamp
+from screens.modals.form import Field, Form
+from screens.modals.question import Answer, Question
+from tui.blocked import blocked
+from tui.keys import ALWAYS, keys_of
+from tui.narration import plan_lines
+from tui.pages import STAGED
+from tui.view import Page, View
+from tui.widgets.grid import tally
+
+NAME = "name"
+REASON = "reason"
+
+
+def approve(view: View) -> Form:
+    """The whole plan, and the commander's name under it."""
+    state = view.state
+    lines = tuple(plan_lines(state.plan, state.plan_digest)) if state.plan else ()
+    fields = [Field(NAME, _name_label(state, Role.COMMANDER))]
+    if _may_break_glass(state):
+        label = "Break-glass, only if the operator approves alone: why is no incident commander there?"
+        fields.append(Field(REASON, label, required=False))
+    digest = state.plan_digest
+    return Form(
+        "Read the plan. Whoever approves it answers for it.",
+        lines,
+        tuple(fields),
+        "approves exactly this plan",
+        lambda typed: c.Approve(digest, typed[NAME].strip(), typed.get(REASON, "").strip()),
+    )
+
+
+def _may_break_glass(state: SessionState) -> bool:
+    begun = state.begun
+    if begun is None or not begun.approval.get("break_glass"):
+        return False
+    allowed = begun.approval.get("self_approval", ())
+    return not (isinstance(allowed, (list, tuple)) and begun.environment in allowed)
+
+
+def override(view: View, check: str) -> Form:
+    known = view.state.checks[check].check
+    return Form(
+        f"Let {known.name} pass although it says {known.verdict}?",
+        (known.evidence, known.hint, "", "It goes into the record as a deviation, with the name and the reason."),
+        (Field(NAME, _name_label(view.state, Role.COMMANDER)), Field(REASON, "Why it may go on")),
+        "overrides this check",
+        lambda typed: c.Override(check, typed[NAME].strip(), typed[REASON].strip()),
+    )
+
+
+def skip(view: View) -> Form:
+    upcoming = view.state.next_step
+    step = upcoming.id if upcoming else ""
+    title = upcoming.step.title if upcoming else ""
+    return Form(
+        f"Pass over {step} {title}?",
+        ("It is recorded as a deviation.",),
+        (Field(REASON, "Why it is left out"),),
+        "passes over this step",
+        lambda typed: c.Skip(step, typed[REASON].strip()),
+    )
+
+
+def undo(view: View) -> Form:
+    changed = left_behind(view.state)
+    return Form(
+        "Undo: put right what was changed?",
+        (
+            *(("Changed so far:", *(f"  {line}" for line in changed)) if changed else ("Nothing was changed so far.",)),
+            "",
+            "A plan for the way back is made and shown first. Each of its steps is confirmed like any other.",
+        ),
+        (Field(REASON, "Why it is undone"),),
+        "asks for the way back",
+        lambda typed: c.Undo(typed[REASON].strip()),
+    )
+
+
+def abandon(view: View) -> Form:
+    left = left_behind(view.state)
+    lines = ("It leaves behind:", *(f"  {line}" for line in left)) if left else ("Nothing is left behind.",)
+    return Form(
+        "Abandon the session for good? Nothing is put back.",
+        (*lines, "", "Undo (u) puts things right instead. An abandoned session can't be taken up again."),
+        (Field(REASON, "Why it is abandoned"),),
+        "ends the session",
+        lambda typed: c.Abandon(typed[REASON].strip()),
+    )
+
+
+def note(_view: View) -> Form:
+    return Form(
+        "A note for the post-mortem",
+        ("It is kept in the record with the time and your name.",),
+        (Field("text", "Note"),),
+        "keeps it",
+        lambda typed: c.Note(typed["text"]),
+    )
+
+
+def keyboard(view: View) -> Form:
+    holder = view.state.keyboard
+    return Form(
+        f"Take the keyboard from {holder.name}?" if holder else "Take the keyboard?",
+        ("Their console can only watch then. It is recorded.",),
+        (Field(NAME, "Your name", view.me.name), Field(REASON, "Why")),
+        "takes the keyboard",
+        lambda typed: c.TakeKeyboard(typed[NAME].strip(), typed[REASON].strip()),
+    )
+
+
+def gate(view: View, ask: Ask) -> Form:
+    """Typing the target's name, accepting a risk, signing off."""
+    state = view.state
+    known = state.step(ask.step)
+    step, role = ask.step, ask.role
+    title = f"{known.id} {known.step.title}" if known else ask.step
+    if ask.kind is AskKind.TYPED:
+        return Form(
+            title,
+            (*_at_stake(state), *(_exactly(known.step) if known else ()), "", ask.text),
+            (Field(NAME, "The target's name"),),
+            "runs it",
+            lambda typed: c.Give(step, GateKind.TYPED, role, view.me.name, typed[NAME]),
+        )
+    kind = GateKind(ask.kind.value)
+    word = "accepts this" if kind is GateKind.ACCEPT else "signs off"
+    validated = [f"Validation of the {where}: {tally(grid.rows)}" for where, grid in state.grids.items()]
+    return Form(
+        title,
+        (ask.text, *(validated if kind is GateKind.SIGN_OFF else ()), "", "It goes into the record by name."),
+        (Field(NAME, _name_label(state, role)),),
+        word,
+        lambda typed: c.Give(step, kind, role, typed[NAME].strip(), ""),
+    )
+
+
+def _at_stake(state: SessionState) -> list[str]:
+    plan = state.plan
+    if plan is None:
+        return []
+    lines = [f"{plan.target.environment.upper()}  {plan.target.name}  {plan.target.address}"]
+    if plan.backup is not None:
+        lines.append(
+            f"backup {plan.backup.name}, {plan.backup.status}, taken {both_zones(parse_stamp(plan.backup.taken_at))}"
+        )
+    if plan.loss is not None:
+        lines.append(f"lost: {duration(plan.loss.seconds)} of writes")
+    if STAGED in state.grids and not state.did_anything_destructive:
+        lines.append(f"validation of the staged copy: {tally(state.grids[STAGED].rows)} (page 4)")
+    return lines
+
+
+def _exactly(step: Step) -> list[str]:
+    lines = [f"  {line}" for line in step.shows]
+    return [*lines, f"undo: {step.undo}"] if step.undo else lines
+
+
+def decide(view: View, ask: Ask) -> Question:
+    """A step failed, or its outcome is not known, or the backup can't be used: what can be done."""
+
+    def answer(key: str, key_id: str, label: str) -> Answer:
+        return Answer(key, label, key_id, blocked(key_id, view, ""))
+
+    answers = [
+        answer("r", "again", "try the step again from its start"),
+        answer("p", "skip", "pass over it (optional steps only)"),
+    ]
+    if ask.kind is AskKind.CHOOSE:
+        answers.append(Answer("b", "choose another backup (page 1)", "page-1"))
+    else:
+        answers.append(answer("u", "undo", "undo what was changed"))
+    answers.append(answer("x", "abandon", "abandon the session, leaving everything as it is"))
+    known = view.state.step(ask.step)
+    return Question(
+        f"{known.id} {known.step.title}: {known.status}" if known else "This can't go on as it is",
+        (ask.text, "", "Nothing happens until you choose."),
+        tuple(answers),
+    )
+
+
+def interrupt(view: View) -> Question:
+    """Ctrl+C: hit in fear, so it asks."""
+    if view.state.begun is None:
+        return Question("Leave?", ("Nothing has begun.",), (Answer("q", "leave", "interrupted"),))
+    running = view.state.running
+    leave = Answer("q", "leave the console; the runner goes on without it", "leave")
+    if running is not None:
+        return Question(
+            f"{running.id} {running.step.title} is under way",
+            ("Nothing was interrupted. What do you want?",),
+            (Answer("s", "stop the step at the next safe place", "stop", blocked("stop", view, "")), leave),
+        )
+    return Question("Leave?", ("The session waits for you; nothing is under way.",), (leave,))
+
+
+def resume(view: View) -> Question:
+    """The runner is gone: what is known, before anything is begun."""
+    state = view.state
+    running = state.running
+    if running is not None:
+        stood = f"It was gone while {running.id} {running.step.title} was under way: that outcome is not known yet."
+    else:
+        upcoming = state.next_step
+        stood = (
+            f"No step was under way. Next was {upcoming.id} {upcoming.step.title}." if upcoming else "It had no plan."
+        )
+    done = sum(known.status.settled for known in state.steps)
+    children = f" {len(state.children)} of its processes may still run; they are ended first." if state.children else ""
+    return Question(
+        "Resume this session?",
+        (
+            stood,
+            f"{done} steps are done.{children}",
+            "Resuming starts a runner. It looks at what is true now, says so, and waits for you:",
+            "no step begins that nobody has confirmed.",
+        ),
+        (Answer("enter", "start the runner and let it look", "resume"),),
+    )
+
+
+def check(view: View, name: str) -> Question:
+    """A check blocks: mend what it found and ask it again, or let it pass by name."""
+    known = view.state.checks[name].check
+    lines = [known.evidence, f"Do: {known.hint}", ""]
+    others = [other for other in view.ask.checks if other != name]
+    if others:
+        lines.append(f"Then: {', '.join(others)}.")
+    return Question(
+        f"{known.verdict}: {known.name}",
+        tuple(lines),
+        (
+            Answer("r", "it is mended: ask it again", "again", blocked("again", view, name)),
+            Answer("o", "the incident commander overrides it", "override", blocked("override", view, name)),
+        ),
+    )
+
+
+def help_lines(page: Page, view: View, subject: str) -> list[str]:
+    """The keys of a page, each with what it does and, where it is blocked, why."""
+    lines: list[str] = []
+    pages = [key for key in keys_of(page) if key.id.startswith("page-")]
+    for key in keys_of(page):
+        if key in pages:
+            continue
+        lines.append(f"{key.shown:>6}  {key.help}")
+        reason = blocked(key.id, view, subject)
+        if reason:
+            lines.append(f"        not now: {reason}")
+    if pages:
+        lines.append(f"{'1 to 5':>6}  Look at another page of the session.")
+    lines += ["", *(f"{keys:>6}  {text}" for keys, text in ALWAYS)]
+    return lines
+
+
+def _name_label(state: SessionState, role: Role) -> str:
+    listed = names_for(state, role)
+    return f"Name of the {role}" + (f" ({', '.join(listed)})" if listed else "")

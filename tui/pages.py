@@ -1,0 +1,205 @@
+"""Which page holds the next key, how far each page is, and what comes next in one sentence."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from engines.checks import Panel
+from engines.people import Role
+from engines.session.moves import Ask, AskKind
+from engines.session.plan import GateKind, PlanKind
+from engines.session.state import SessionState, Status
+from tui.view import SESSION_PAGES, Line, Page, View
+
+NAMES = {
+    Page.BACKUPS: "Backup",
+    Page.READINESS: "Readiness",
+    Page.RESTORE: "Restore",
+    Page.VALIDATION: "Validation",
+    Page.HANDOVER: "Handover",
+}
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+LIVE = "live database"
+STAGED = "staged copy"
+
+
+LONG_WORK = 15.0  # seconds of work after which a question rings the bell
+
+
+class NextKey:
+    """Follows where the next key is, whether the operator is elsewhere by hand, and how long the question is shown."""
+
+    def __init__(self, read_first: float) -> None:
+        self.page = Page.START
+        self._read_first = read_first  # seconds
+        self._astray = False
+        self._question = ""
+        self._working = False
+        self.calls = False  # is somebody asked just now, after a wait long enough to have looked away?
+        self._asked_at = 0.0  # since when the question is on the screen,
+        self._entered_at = 0.0  # and when Enter was last pressed (monotonic clock)
+
+    def follow(self, view: View, shown: Page) -> Page | None:
+        """The page to move to now; None to stay, because it is there or the operator went elsewhere by hand."""
+        ask = view.ask
+        question = f"{ask.kind} {ask.step} {ask.text}"
+        if question != self._question:
+            now = time.monotonic()
+            self.calls = self._working and ask.kind is not AskKind.WORKING and now - self._asked_at >= LONG_WORK
+            self._question, self._asked_at, self._working = question, now, ask.kind is AskKind.WORKING
+        else:
+            self.calls = False
+        self.page = page_for(view.state, ask)
+        self._astray = self._astray and shown is not self.page
+        return None if self._astray or shown is self.page else self.page
+
+    def went(self, page: Page, *, by_hand: bool) -> None:
+        self._astray = by_hand and page is not self.page
+
+    def read_yet(self) -> bool:
+        """Has the question been on the screen for long enough, and is Enter not just held down or bouncing?"""
+        now = time.monotonic()
+        calm = now - self._entered_at >= self._read_first
+        self._entered_at = now
+        return calm and now - self._asked_at >= self._read_first
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What comes next: a sentence, and the word that the footer puts beside Enter (empty: Enter does nothing)."""
+
+    text: str
+    enter: str = ""
+
+
+def number(page: Page) -> int:
+    return SESSION_PAGES.index(page) + 1
+
+
+def page_for(state: SessionState, ask: Ask) -> Page:
+    """The page on which the next key is pressed."""
+    if ask.kind is AskKind.ENDED or (ask.kind in (AskKind.SIGN_OFF, AskKind.WORKING) and _is_signed(state)):
+        return Page.HANDOVER
+    plan = state.plan
+    if plan is None or plan.kind is PlanKind.PREPARE:
+        return Page.READINESS
+    if ask.kind is AskKind.CHECKS:
+        return Page.VALIDATION if _only_validation(state, ask) else Page.READINESS
+    begun = any(known.attempt for known in state.current)
+    if ask.kind is AskKind.APPROVE and plan.kind is PlanKind.RESTORE and not begun:
+        return Page.READINESS
+    return Page.RESTORE
+
+
+def _is_signed(state: SessionState) -> bool:
+    """Is the step under way, or the next one, signed off by somebody?"""
+    known = state.running or state.next_step
+    return known is not None and any(gate.kind is GateKind.SIGN_OFF for gate in known.step.gates)
+
+
+def _only_validation(state: SessionState, ask: Ask) -> bool:
+    return all(name in state.checks and state.checks[name].check.panel is Panel.VALIDATION for name in ask.checks)
+
+
+def marks(view: View) -> dict[Page, str]:
+    """✔ for what is behind, ▶ where the next key is."""
+    state = view.state
+    if state.begun is None:
+        return {Page.BACKUPS: "▶"}
+    behind = {
+        Page.BACKUPS: True,
+        Page.READINESS: state.approved or state.did_anything_destructive,
+        Page.RESTORE: state.did_anything_destructive and _settled_but_sign_offs(state),
+        Page.VALIDATION: LIVE in state.grids and not _blocking_validation(state),
+        Page.HANDOVER: state.ended is not None,
+    }
+    found = {page: "✔" for page, is_behind in behind.items() if is_behind}
+    if state.ended is None:
+        found[page_for(state, view.ask)] = "▶"
+    return found
+
+
+def _settled_but_sign_offs(state: SessionState) -> bool:
+    return all(known.status.settled or known.step.role is not Role.OPERATOR for known in state.current)
+
+
+def _blocking_validation(state: SessionState) -> bool:
+    differs = any(row.verdict in ("MISMATCH", "MISSING") for row in state.grids[LIVE].rows)
+    return differs or any(known.blocks and known.check.panel is Panel.VALIDATION for known in state.checks.values())
+
+
+def upcoming(view: View, page: Page) -> Next:
+    """What comes next in this session, as `page` shows it."""
+    state, ask = view.state, view.ask
+    if state.begun is None:
+        return Next("")
+    if view.line is Line.GONE:
+        return Next("The runner is gone. What it was doing is not known until it is resumed.", "resume")
+    there = page_for(state, ask)
+    if ask.kind is AskKind.ENDED:
+        text = f"{ask.text} Attach the record to the post-mortem. Esc: back to the targets."
+        return Next(text, "" if page is there else "handover")
+    if view.line is Line.READ_ONLY:
+        return Next(f"Looking only. The session waits: {ask.text}")
+    if ask.kind is AskKind.WORKING:
+        where = "" if page is there else f" Page {number(there)} shows it."
+        return Next(_working(state, ask) + where, "" if page is there else "go there")
+    if page is not there:
+        return Next(f"The next key is on page {number(there)}, {NAMES[there]}: {_for(ask)}{ask.text}", "go there")
+    return _here(state, ask)
+
+
+def outcome(state: SessionState) -> str:
+    """What the last step came to, so that it is not lost when the cursor goes on to the next one."""
+    ended = [known for known in state.current if known.ended is not None and known.attempt]
+    last = max(ended, key=lambda known: known.ended or _LONG_AGO, default=None)
+    if last is None or last.status not in (Status.DONE, Status.SKIPPED):
+        return ""
+    return f"{last.status.capitalize()}: {last.id} {last.step.title}. {last.message}".strip()
+
+
+def _working(state: SessionState, ask: Ask) -> str:
+    if state.running is None:
+        return ask.text
+    if state.stop_asked == state.running.id:
+        return f"{state.running.id} {state.running.step.title} is asked to stop; it does so at the next safe place."
+    return f"{state.running.id} {state.running.step.title} is under way. Nothing to press; s stops it safely."
+
+
+def _for(ask: Ask) -> str:
+    return "" if ask.role is Role.OPERATOR else f"{ask.role}: "
+
+
+def _here(state: SessionState, ask: Ask) -> Next:
+    known = state.step(ask.step)
+    name = f"{known.id} {known.step.title}" if known else ""
+    match ask.kind:
+        case AskKind.CONFIRM:
+            return Next(f"Next: {name}. {_sentence(ask.text)}", "run it")
+        case AskKind.TYPED:
+            return Next(f"Next: {name}. {_sentence(ask.text)} Enter asks for the target's name.", "type name")
+        case AskKind.ACCEPT:
+            return Next(f"Before {name}, the {ask.role} accepts by name: {ask.text}", "accept")
+        case AskKind.SIGN_OFF:
+            return Next(f"The {ask.role} signs off by name: {ask.text}", "sign off")
+        case AskKind.APPROVE:
+            return Next(f"{ask.text} Enter shows the plan.", "approve")
+        case AskKind.CHECKS:
+            return Next(ask.text, "first one")
+        case AskKind.CHOOSE:
+            return Next(f"{ask.text} Enter: what can be done.", "choose")
+        case _:
+            what = (
+                "failed" if known is not None and known.status is Status.FAILED else "has an outcome that is not known"
+            )
+            return Next(f"{name} {what}: {ask.text} Enter: what can be done.", "choose")
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    if not text:
+        return ""
+    text = text[0].upper() + text[1:]
+    return text if text[-1] in ".!?" else text + "."

@@ -1,0 +1,250 @@
+"""The session line by line: for screen readers, dumb terminals, scripts and rehearsals.
+
+It is a console like the other one: it folds what the runner says and asks; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.checks import Panel
+from engines.errors import RestoreError
+from engines.people import Role
+from engines.session import commands as c
+from engines.session.client import Client, Gone, Said, Trouble, connect
+from engines.session.events import Ending, Entry
+from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
+from engines.session.plan import GateKind
+from engines.session.store import runner_mark
+from engines.session.work import Progress
+from engines.text import drawable, duration, size, utc_now
+from tui.answers import Answers
+from tui.narration import header, plan_lines, sentences
+from tui.output import out
+
+LEFT, INTERRUPTED = 3, 130
+PROGRESS_EVERY = 5.0  # seconds between lines about a long step
+
+
+class _Leave(Exception):
+    """The operator leaves; the session goes on waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """How the plain mode finds another backup by name."""
+
+    find: Callable[[str], dict[str, object]]
+    names: Callable[[], tuple[str, ...]]
+
+
+async def drive(folder: Path, name: str, answers: Answers, choosing: Choosing | None) -> int:
+    """Follow and steer the session in `folder` until it ends or nobody answers. Returns the exit code."""
+    mark = runner_mark(folder)
+    if mark is None:
+        raise RestoreError(f"Session {folder.name} has no living runner.", f"reinstate resume {folder.name}")
+    client = await connect(mark.socket, name)
+    try:
+        return await _Driver(client, answers, choosing).run()
+    finally:
+        await client.close()
+
+
+class _Driver:
+    def __init__(self, client: Client, answers: Answers, choosing: Choosing | None) -> None:
+        self._client = client
+        self._answers = answers
+        self._choosing = choosing
+        self._planned = ""
+        self._told = 0.0
+
+    async def run(self) -> int:
+        client = self._client
+        out(header(client.state))
+        said = client.said()
+        try:
+            while True:
+                # Everything that happened is told before the next question is asked.
+                if client.quiet:
+                    move = next_move(client.state, utc_now())
+                    if isinstance(move, Wait) and move.ask.kind is AskKind.ENDED:
+                        return self._ended()
+                    if isinstance(move, Wait) and move.ask.kind is not AskKind.WORKING:
+                        await self._asked(move.ask)
+                item = await anext(said)
+                self._tell(item)
+                if isinstance(item, Gone):
+                    return self._ended()
+        except _Leave:
+            out(f"The session waits. Go on with: reinstate attach {client.state.id}")
+            return LEFT
+
+    def _ended(self) -> int:
+        state = self._client.state
+        out(f"Record: {self._client.folder / 'session.toml'}")
+        if state.ended is None:
+            out(f"The runner is gone. See what is true: reinstate resume {state.id}")
+            return 1
+        return 0 if state.ended.how is not Ending.ABANDONED else 1
+
+    def _tell(self, item: Said) -> None:
+        match item:
+            case Entry():
+                for line in sentences(item, self._client.state):
+                    out(f"{item.at:%H:%M:%S} {line}")
+            case Progress():
+                self._progress(item)
+            case Trouble(text=text):
+                out(f"TROUBLE: {drawable(text)}")
+            case Gone():
+                pass
+
+    def _progress(self, progress: Progress) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._told < PROGRESS_EVERY or not progress.total:
+            return
+        self._told = now
+        share = f"{100 * progress.done / progress.total:.0f} %"
+        amount = f"{size(progress.done)} of {size(progress.total)}" if progress.unit == "B" else progress.text
+        eta = f", {duration(progress.eta)} left" if progress.eta is not None else ""
+        out(f"         {share} {drawable(amount)}{eta}")
+
+    async def _asked(self, ask: Ask) -> None:
+        """Ask until a command was accepted, then let the runner's events say what became of it."""
+        if ask.kind is AskKind.CHOOSE:
+            # The step failed over a check: overriding that one, then trying again, is a way on as well.
+            ask = replace(ask, checks=blocking_checks(self._client.state, tuple(Panel)))
+        if ask.kind is AskKind.APPROVE and self._planned != self._client.state.plan_digest:
+            self._show_plan()
+        while True:
+            command = await self._command(ask)
+            if command is None:
+                continue
+            try:
+                await self._client.do(command)
+            except RestoreError as error:
+                out(f"REFUSED: {drawable(error.message)}")
+                out(f"  {drawable(error.hint)}")
+                self._answers.refused()
+                continue
+            return
+
+    def _show_plan(self) -> None:
+        state = self._client.state
+        if state.plan is not None:
+            self._planned = state.plan_digest
+            for line in plan_lines(state.plan, state.plan_digest):
+                out(line)
+
+    async def _command(self, ask: Ask) -> c.Command | None:
+        out(f"{'' if not ask.step else ask.step + ' '}{drawable(ask.text)}")
+        if ask.kind in (AskKind.CONFIRM, AskKind.TYPED, AskKind.ACCEPT):
+            self._show_step(ask.step)
+        choice = await self._ask(f"[{self._choices(ask)}] ", ask, "do")
+        match choice.strip().lower():
+            case "":
+                return await self._yes(ask)
+            case "n":
+                return c.Note(await self._ask("Note: ", ask, "reason"))
+            case "r" if ask.kind is AskKind.CHECKS:
+                return c.Recheck(await self._ask(f"Which check ({', '.join(ask.checks)}): ", ask, "check"))
+            case "r":
+                return c.Retry(ask.step)
+            case "o" if ask.checks:
+                return await self._override(ask)
+            case "b" if self._choosing is not None:
+                return await self._choose(ask, self._choosing)
+            case "p":
+                return c.Skip(ask.step, await self._ask("Why is it skipped? ", ask, "reason"))
+            case "u":
+                return c.Undo(await self._ask("Why is it undone? ", ask, "reason"))
+            case "x":
+                for line in left_behind(self._client.state):
+                    out(f"  left as it is: {drawable(line)}")
+                return c.Abandon(await self._ask("Why is it abandoned? ", ask, "reason"))
+            case "v":
+                self._show_plan()
+            case "q":
+                raise _Leave
+            case _:
+                out(f"That is none of the keys. {self._choices(ask)}.")
+        return None
+
+    def _choices(self, ask: Ask) -> str:
+        """The keys that do something now."""
+        known = self._client.state.step(ask.step)
+        keys = _CHOICES[ask.kind]
+        if not ask.checks:
+            keys = keys.replace("o override, ", "")
+        return keys if known is not None and known.step.optional else keys.replace("p pass over, ", "")
+
+    async def _yes(self, ask: Ask) -> c.Command | None:
+        match ask.kind:
+            case AskKind.CONFIRM:
+                return c.Give(ask.step, GateKind.CONFIRM, ask.role)
+            case AskKind.TYPED:
+                name = await self._ask("Type the target's name: ", ask, "target")
+                return c.Give(ask.step, GateKind.TYPED, ask.role, text=name)
+            case AskKind.ACCEPT | AskKind.SIGN_OFF:
+                name = await self._ask(f"Name of the {ask.role}: ", ask, "name")
+                return c.Give(ask.step, GateKind(ask.kind.value), ask.role, name=name)
+            case AskKind.APPROVE:
+                name = await self._ask(f"Name of the {Role.COMMANDER}: ", ask, "name")
+                glass = await self._glass(ask, name)
+                return c.Approve(self._client.state.plan_digest, name, glass)
+            case _:
+                out(f"Enter does nothing here. {self._choices(ask)}.")
+                return None
+
+    async def _glass(self, ask: Ask, name: str) -> str:
+        begun = self._client.state.begun
+        alone = begun is not None and name.casefold() == begun.operator.name.casefold()
+        if begun is None or not alone or not begun.approval.get("break_glass"):
+            return ""
+        return await self._ask("Break-glass: why does no incident commander approve? ", ask, "reason")
+
+    async def _override(self, ask: Ask) -> c.Command:
+        check = await self._ask(f"Which check ({', '.join(ask.checks)}): ", ask, "check")
+        name = await self._ask(f"Name of the {Role.COMMANDER}: ", ask, "name")
+        return c.Override(check or ask.checks[0], name, await self._ask("Why does it go on? ", ask, "reason"))
+
+    async def _choose(self, ask: Ask, choosing: Choosing) -> c.Command | None:
+        out("Newest: " + ", ".join(drawable(name) for name in choosing.names()[:8]))
+        name = await self._ask("Which backup: ", ask, "backup")
+        try:
+            return c.Choose(choosing.find(name))
+        except RestoreError as error:
+            out(f"{drawable(error.message)} {drawable(error.hint)}")
+            return None
+
+    def _show_step(self, step_id: str) -> None:
+        known = self._client.state.step(step_id)
+        if known is None:
+            return
+        out(f"  {drawable(known.step.title)}")
+        for line in known.step.shows:
+            out(f"    {drawable(line)}")
+        if known.step.undo:
+            out(f"    undo: {drawable(known.step.undo)}")
+
+    async def _ask(self, prompt: str, ask: Ask, field: str) -> str:
+        text = await self._answers.line(prompt, ask, field)
+        if text is None:
+            raise _Leave
+        return text
+
+
+_ALWAYS = "n note, u undo, x abandon, q leave it waiting"
+_CHOICES = {
+    AskKind.CHOOSE: "b another backup, r again, o override, p pass over, n note, x abandon, q leave it waiting",
+    AskKind.CHECKS: f"r check again, o override, b another backup, {_ALWAYS}",
+    AskKind.APPROVE: f"Enter approve, v plan, b another backup, {_ALWAYS}",
+    AskKind.CONFIRM: f"Enter go on, p pass over, v plan, {_ALWAYS}",
+    AskKind.TYPED: f"Enter go on, v plan, {_ALWAYS}",
+    AskKind.ACCEPT: f"Enter accept, v plan, {_ALWAYS}",
+    AskKind.SIGN_OFF: f"Enter sign off, v plan, {_ALWAYS}",
+    AskKind.DECIDE: f"r again, p pass over, {_ALWAYS}",
+}

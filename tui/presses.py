@@ -1,0 +1,224 @@
+"""What happens when a key of the table is pressed. Why a key does nothing is `blocked`'s to say; here it is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engines.backups.catalogue import Status
+from engines.backups.checksums import shown
+from engines.recipes.points import to_table
+from engines.session import commands as c
+from engines.session.moves import AskKind
+from engines.session.plan import GateKind, log_name
+from engines.text import both_zones
+from screens.modals.question import Answer, Question
+from screens.modals.reading import LogModal, ReadingModal
+from tui import dialogues
+from tui.blocked import blocked
+from tui.narration import plan_lines
+from tui.pages import page_for
+from tui.view import SESSION_PAGES, Line, Page, View
+from tui.widgets.backups import lost
+from tui.widgets.steps import exact
+
+if TYPE_CHECKING:
+    from tui.app import Console
+
+_FORMS = {
+    "approve": dialogues.approve,
+    "skip": dialogues.skip,
+    "undo": dialogues.undo,
+    "abandon": dialogues.abandon,
+    "note": dialogues.note,
+    "keyboard": dialogues.keyboard,
+}
+
+
+def press(console: Console, key: str, subject: str) -> None:
+    """Do what `key` means on the page that is shown, or say why not."""
+    view = console.view
+    reason = blocked(key, view, subject)
+    if reason:
+        console.say(reason)
+        return
+    match key:
+        case "help":
+            lines = dialogues.help_lines(console.page, view, subject)
+            console.push_screen(ReadingModal(f"Keys on this page ({console.page})", lines))
+        case "enter":
+            _enter(console, view, subject)
+        case "override":
+            console.form(dialogues.override(view, subject))
+        case "stop" if view.state.running is not None:
+            console.ask(c.Stop(view.state.running.id))
+        case "again":
+            _again(console, view, subject)
+        case "plan" if view.state.plan is not None:
+            lines = list(plan_lines(view.state.plan, view.state.plan_digest))
+            console.push_screen(ReadingModal("The plan in force", lines))
+        case "command" | "log":
+            _step(console, view, key, subject)
+        case "grid":
+            console.grid = _next_grid(view)
+        case "verify":
+            console.work(console.shelving.verify(subject))
+        case "resume":
+            console.question(dialogues.resume(view))
+        case "hide":
+            console.hide_hint()
+        case "back":
+            _back(console, view)
+        case "leave":
+            console.leave()
+        case _ if key in _FORMS:
+            console.form(_FORMS[key](view))
+        case _ if key.startswith("page-"):
+            _page(console, view, SESSION_PAGES[int(key.removeprefix("page-")) - 1])
+
+
+def _page(console: Console, view: View, page: Page) -> None:
+    if view.state.begun is None:
+        console.say("There is no session yet: choose a backup first (Enter).")
+        return
+    console.go(page, by_hand=True)
+
+
+def _back(console: Console, view: View) -> None:
+    if view.state.begun is None or view.line is Line.OVER:
+        _to_start(console)
+        return
+    there = page_for(view.state, view.ask)
+    if console.page is there:
+        console.say("The next key is on this page. q leaves the console; the session goes on without it.")
+    console.go(there)
+
+
+def _to_start(console: Console) -> None:
+    if console.opening.config is None:
+        console.say("q leaves the console.")
+        return
+    console.work(console.to_start())
+
+
+def _again(console: Console, view: View, subject: str) -> None:
+    waiting = view.state.next_step
+    if view.ask.kind in (AskKind.CHOOSE, AskKind.DECIDE) and waiting is not None:
+        console.ask(c.Retry(waiting.id))
+    else:
+        console.ask(c.Recheck(subject))
+
+
+def _step(console: Console, view: View, key: str, subject: str) -> None:
+    known = view.state.step(subject)
+    if known is None:
+        return
+    name = f"{known.id} {known.step.title}"
+    if key == "command":
+        console.push_screen(ReadingModal(name, exact(known.step)))
+    else:
+        console.push_screen(LogModal(known.id, name, str(view.folder / "logs" / log_name(known.step))))
+
+
+def _next_grid(view: View) -> str:
+    names = list(view.state.grids)
+    newest = max(view.state.grids.values(), key=lambda grid: grid.at).where
+    shown_now = view.grid if view.grid in names else newest
+    return names[(names.index(shown_now) + 1) % len(names)]
+
+
+# -- Enter: whatever comes next ------------------------------------------------------------------------------
+
+
+def _enter(console: Console, view: View, subject: str) -> None:
+    if console.page is Page.START:
+        _open(console, subject)
+    elif console.page is Page.BACKUPS and not _is_chosen(console, view, subject):
+        _choose(console, view, subject)
+    elif view.line is Line.GONE:
+        console.question(dialogues.resume(view))
+    elif view.state.begun is not None:
+        _answer(console, view, subject)
+
+
+def _open(console: Console, subject: str) -> None:
+    kind, _, rest = subject.partition(":")
+    if kind == "target":
+        console.open_target(rest)
+        return
+    known = next((known for known in console.choices.sessions or () if str(known.folder) == rest), None)
+    if known is None:
+        return
+    if known.error:
+        console.say(f"This session's journal can't be used: {known.error}")
+        return
+    console.work(console.join(known.folder))
+
+
+def _is_chosen(console: Console, view: View, subject: str) -> bool:
+    backup = console.shelving.shelf.find(subject)
+    return backup is None or backup.name == view.state.backup.get("name")
+
+
+def _choose(console: Console, view: View, subject: str) -> None:
+    shelf = console.shelving.shelf
+    backup = shelf.find(subject)
+    if backup is None:
+        return
+    if view.state.begun is not None:
+        reason = blocked("choose", view, subject)
+        if reason:
+            console.say(reason)
+            return
+    lines = [
+        f"{shelf.environment.upper()}  {shelf.target}  {shelf.address}",
+        f"from {shown(backup.name)}, taken {both_zones(backup.taken_at)}",
+        lost(backup, shelf, view.now),
+        f"{backup.status}: {backup.evidence}",
+    ]
+    if backup.status in (Status.UNCHECKED, Status.CHECKING):
+        lines.append("It is not verified yet; Readiness compares its checksum while it is staged.")
+    elif not backup.restorable:
+        lines.append("It CAN'T BE RESTORED unless the incident commander overrides, by name and with a reason:")
+        lines.append("the checksum check will FAIL in Readiness and block.")
+    lines += [
+        "",
+        "Now it is staged beside the database and checked. The database is not touched before a plan is approved.",
+    ]
+
+    def answered(_value: str) -> None:
+        if view.state.begun is None:
+            console.work(console.begin(subject))
+        else:
+            console.ask(c.Choose(to_table(backup)))
+
+    title = "Prepare a restore from this backup?" if view.state.begun is None else "Restore this backup instead?"
+    answer = (
+        Answer("enter", "prepare it", "yes") if backup.restorable else Answer("y", "prepare it all the same", "yes")
+    )
+    console.question(Question(title, tuple(lines), (answer,)), answered)
+
+
+def _answer(console: Console, view: View, subject: str) -> None:
+    """Enter on a page of a session: what the session waits for, if that is on this page."""
+    ask = view.ask
+    there = page_for(view.state, ask)
+    if console.page is not there:
+        console.go(there)
+        return
+    match ask.kind:
+        case AskKind.CONFIRM:
+            if console.next_key.read_yet():
+                console.ask(c.Give(ask.step, GateKind.CONFIRM, ask.role))
+            else:
+                console.say(f"That Enter came too soon to be an answer to step {ask.step}. Read it, then press Enter.")
+        case AskKind.TYPED | AskKind.ACCEPT | AskKind.SIGN_OFF:
+            console.form(dialogues.gate(view, ask))
+        case AskKind.APPROVE:
+            console.form(dialogues.approve(view))
+        case AskKind.CHECKS:
+            check = subject if subject in ask.checks else ask.checks[0]
+            console.question(dialogues.check(view, check), lambda key: press(console, key, check))
+        case AskKind.CHOOSE | AskKind.DECIDE:
+            console.question(dialogues.decide(view, ask))
+        case AskKind.WORKING | AskKind.ENDED:
+            console.say(ask.text)

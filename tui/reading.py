@@ -1,0 +1,295 @@
+"""The commands that only read, or only tidy: what they find goes to standard output, as text or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from engines.backups.catalogue import Backup, Status
+from engines.backups.checksums import shown
+from engines.backups.verify import verify_all
+from engines.checks import Check
+from engines.config import Config
+from engines.errors import Refused, RestoreError
+from engines.recipes import points, rehearsal, sessions, snapshots
+from engines.session import archive, store
+from engines.session import verify as verifying
+from engines.session.plan import digest
+from engines.session.record import record
+from engines.targets import Target
+from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
+from tui.narration import check_line, grid_lines, plan_lines, standing
+from tui.output import json, out, table, tell
+from tui.steering import configuration, found, incident_of, readable
+
+RECORD = "session.toml"
+PROBLEMS = 8  # lines about what is wrong with a listing
+
+
+def sessions_(arguments: argparse.Namespace) -> int:
+    config, _path = configuration(arguments)
+    known = list(store.known_sessions(config.state))
+    if arguments.json:
+        json([_session_row(one) for one in known])
+        return 0
+    if not known:
+        out("No sessions yet.")
+        return 0
+    rows = [
+        (
+            one.id,
+            str(one.state.begun.target.get("name", "")) if one.state.begun else "?",
+            one.error or (standing(one.state) if one.state.begun else "never began"),
+            ("alive" if one.alive else "gone") if one.unfinished else "",
+        )
+        for one in known
+    ]
+    out(drawable_table(rows, ("SESSION", "TARGET", "STANDS AT", "RUNNER")))
+    return 0
+
+
+def _session_row(one: store.Known) -> dict[str, object]:
+    begun = one.state.begun
+    return {
+        "session": one.id,
+        "folder": str(one.folder),
+        "target": begun.target.get("name") if begun else None,
+        "environment": begun.environment if begun else None,
+        "began": stamp(one.state.begun_at) if one.state.begun_at else None,
+        "state": standing(one.state) if begun else None,
+        "unfinished": one.unfinished,
+        "runner_alive": one.alive,
+        "error": one.error or None,
+    }
+
+
+def drawable_table(rows: Sequence[tuple[str, ...]], heads: tuple[str, ...]) -> str:
+    return table([tuple(drawable(cell) for cell in row) for row in rows], heads)
+
+
+def show(arguments: argparse.Namespace) -> int:
+    known = readable(arguments)
+    if arguments.json:
+        json(msgspec.to_builtins(record(known.state), enc_hook=str))
+        return 0
+    state = known.state
+    out(f"{known.id}: {standing(state)}" + ("" if state.ended else f", runner {'alive' if known.alive else 'gone'}"))
+    out(f"record {known.folder / 'session.toml'}")
+    for one in state.steps:
+        told = f" {duration(one.seconds)}" if one.attempt else ""
+        out(
+            drawable(
+                f"  {one.id:<6}{one.status:<9}{one.step.title}{told}" + (f": {one.message}" if one.message else "")
+            )
+        )
+    for check in state.checks.values():
+        out("  " + drawable(check_line(check.check)) + (" (overridden)" if check.override else ""))
+    for grid in state.grids.values():
+        for line in grid_lines(grid):
+            out("  " + drawable(line))
+    for deviation in state.deviations:
+        out(drawable(f"  DEVIATION {clock(deviation.at)} {deviation.what}, {deviation.by}: {deviation.reason}"))
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.record)
+    if len(path.parts) == 1 and not os.path.lexists(path):
+        config, _path = configuration(arguments)
+        path = store.find(config.state, arguments.record).folder
+    _refuse_special(path / RECORD if path.is_dir() else path)
+    finding = verifying.verify(path)
+    if arguments.json:
+        json({"verdict": finding.verdict, **msgspec.to_builtins(finding)})
+    else:
+        _tell_finding(finding)
+    if finding.wrong:
+        raise RestoreError(
+            f"The record does not hold. {finding.wrong}",
+            "It was changed after it was written, or damaged. Ask for the session's own folder, and compare.",
+        )
+    return 0
+
+
+def _refuse_special(record: Path) -> None:
+    """Opening a pipe in the record's place would wait for ever."""
+    if record.exists() and not record.is_file():
+        raise RestoreError(f"{record} is no regular file. It was not opened.", "Name a session.toml or a folder.")
+
+
+def _tell_finding(finding: verifying.Finding) -> None:
+    out(finding.verdict)
+    for line in finding.holds:
+        out(f"  holds      {drawable(line)}")
+    for line in finding.unchecked:
+        out(f"  unchecked  {drawable(line)}")
+    if finding.wrong:
+        out(f"  WRONG      {drawable(finding.wrong)}")
+    out("  unsigned   nobody signed it, so a rewrite of the whole session would not show")
+
+
+def export(arguments: argparse.Namespace) -> int:
+    known = found(arguments)
+    if not any((known.folder / name).is_file() for name in (RECORD, store.JOURNAL)):
+        raise RestoreError(
+            f"{known.folder} holds neither a record nor a journal that can be read. Nothing was written.",
+            "Look for the session's folder: reinstate sessions.",
+        )
+    if known.error:
+        tell(drawable(f"Its journal does not hold, and is exported as it is: {known.error}"))
+    to = arguments.to or Path(f"{known.id}.tar.gz")
+    names = archive.export(known.folder, to, logs=arguments.logs)
+    out(f"{to.resolve()}: {', '.join(names)}")
+    return 0
+
+
+def backups(arguments: argparse.Namespace) -> int:
+    config, _path = configuration(arguments)
+    target = sessions.target_named(config, arguments.target)
+    catalogue = points.restore_points(target)
+    known: tuple[Backup, ...] = catalogue.backups
+    if not arguments.unchecked:
+        settled = {one.path: one for one in verify_all(known, lambda _one: None, lambda: False)}
+        known = tuple(settled.get(one.path, one) for one in known)
+    if arguments.json:
+        json(
+            {"folder": catalogue.folder, "problems": catalogue.problems, "backups": [_backup_row(one) for one in known]}
+        )
+    else:
+        rows = [
+            (
+                str(one.status),
+                clock(one.taken_at),
+                duration((utc_now() - one.taken_at).total_seconds()),
+                size(one.size),
+                shown(one.name),
+                one.kind,
+                one.evidence,
+            )
+            for one in known
+        ]
+        out(
+            drawable_table(rows, ("STATUS", "TAKEN", "AGE", "SIZE", "NAME", "KIND", "EVIDENCE"))
+            if rows
+            else "No backups."
+        )
+        _tell_problems(catalogue.problems)
+    if not arguments.unchecked and not any(one.status is Status.VERIFIED for one in known):
+        raise RestoreError(
+            f"No backup in {catalogue.folder} is VERIFIED. Nothing was changed.",
+            f"Mend {drawable(target.checksums)} or the files. Others need the incident commander's override.",
+        )
+    return 0
+
+
+def _tell_problems(problems: Sequence[str]) -> None:
+    """The first ones: a listing that is no text has as many as it has lines."""
+    for problem in problems[:PROBLEMS]:
+        out(f"problem: {drawable(problem)}")
+    if len(problems) > PROBLEMS:
+        out(f"problem: and {len(problems) - PROBLEMS} more; --json has them")
+
+
+def _backup_row(one: Backup) -> dict[str, object]:
+    return {
+        "name": shown(one.name),
+        "kind": one.kind,
+        "taken_at": stamp(one.taken_at),
+        "taken_at_from": one.taken_at_from,
+        "size": one.size,
+        "status": str(one.status),
+        "evidence": one.evidence,
+    }
+
+
+def check(arguments: argparse.Namespace) -> int:
+    config, _path = configuration(arguments)
+    target = sessions.target_named(config, arguments.target)
+    answers = rehearsal.checks(config, target, incident_of(arguments))
+    if arguments.json:
+        json([msgspec.to_builtins(one) for one in answers])
+    else:
+        for one in answers:
+            out(drawable(check_line(one)))
+    _refuse_blocked(answers)
+    return 0
+
+
+def _refuse_blocked(answers: Sequence[Check]) -> None:
+    blocking = [one.name for one in answers if one.verdict.blocks]
+    if blocking:
+        count = "1 check blocks" if len(blocking) == 1 else f"{len(blocking)} checks block"
+        raise Refused(
+            f"{count}: {', '.join(blocking)}. Nothing was changed.",
+            "Mend what they say. In a session the incident commander can override one by name, with a reason.",
+        )
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    config, _path = configuration(arguments)
+    target = sessions.target_named(config, arguments.target)
+    backup = _backup_named(target, arguments.backup)
+    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments))
+    name = digest(dry.plan)
+    if arguments.json:
+        json(
+            {
+                "sha256": name,
+                "plan": msgspec.to_builtins(dry.plan),
+                "checks": [msgspec.to_builtins(c) for c in dry.checks],
+            }
+        )
+    else:
+        for line in plan_lines(dry.plan, name):
+            out(line)
+        for one in dry.checks:
+            out("  " + drawable(check_line(one)))
+        out("A dry run: nothing was staged or changed. A session makes this plan anew, with a digest of its own.")
+    _refuse_blocked(dry.checks)
+    return 0
+
+
+def _backup_named(target: Target, name: str | None) -> Backup:
+    catalogue = points.restore_points(target)
+    if name:
+        return points.find(catalogue, name)
+    if not catalogue.backups:
+        raise RestoreError(f"There is no backup in {catalogue.folder}.", "Correct `backups` and `pattern`.")
+    return catalogue.backups[0]
+
+
+def prune(arguments: argparse.Namespace) -> int:
+    config, _path = configuration(arguments)
+    due = False
+    for target in _targets(config, arguments.target):
+        if arguments.yes:
+            for name in snapshots.prune(target, utc_now()):
+                out(f"removed {drawable(name)}")
+            continue
+        for one in snapshots.due(target, utc_now()):
+            due = True
+            out(drawable(f"due since {both_zones(parse_stamp(one.keep_until))}: {one.name}, {size(one.size)}"))
+    if not arguments.yes:
+        hint = "`reinstate prune --yes` removes what is listed." if due else "No safety snapshot is past its date."
+        out(f"Nothing was removed. {hint}")
+    return 0
+
+
+def _targets(config: Config, name: str | None) -> tuple[Target, ...]:
+    return (sessions.target_named(config, name),) if name else tuple(config.targets.values())
+
+
+COMMANDS = {
+    "sessions": sessions_,
+    "show": show,
+    "verify": verify,
+    "export": export,
+    "backups": backups,
+    "check": check,
+    "plan": plan,
+    "prune": prune,
+}

@@ -1,0 +1,266 @@
+"""The commands that begin, go on with or end a session: in the console, or line by line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.config import Config, find, load
+from engines.errors import Refused, RestoreError, UsageError
+from engines.incident import Incident, read_incident
+from engines.recipes import points, sessions
+from engines.recipes.mysql.until import Until, parse_until
+from engines.session import commands as c
+from engines.session import store
+from engines.session.client import connect
+from engines.session.moves import left_behind
+from engines.session.plan import PlanKind
+from engines.session.runner import BEGIN
+from engines.text import drawable
+from tui.answers import Answers, FromFile, Typed, read_answers
+from tui.output import out, tell
+from tui.plain import Choosing, drive
+
+if TYPE_CHECKING:
+    from engines.demo.sandbox import Sandbox
+
+
+def privileged() -> bool:
+    return os.geteuid() == 0
+
+
+def configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
+    given = getattr(arguments, "config", None)
+    path = find(given, os.environ, Path.cwd(), Path.home())
+    return load(path, privileged=privileged()), path
+
+
+def incident_of(arguments: argparse.Namespace) -> Incident | None:
+    return read_incident(arguments.incident, privileged=privileged()) if arguments.incident else None
+
+
+def until_of(arguments: argparse.Namespace) -> Until | None:
+    """How far to go beyond a dump; the demo and the console choose it in their own way."""
+    return parse_until(arguments.until, tuple(arguments.exclude)) if hasattr(arguments, "until") else None
+
+
+def operator_name(arguments: argparse.Namespace) -> str:
+    return getattr(arguments, "name", "") or sessions.login()
+
+
+def wants_plain(arguments: argparse.Namespace) -> bool:
+    """Is there no terminal that the console could be drawn on, or was it not wanted?"""
+    if getattr(arguments, "plain", False) or getattr(arguments, "answers", None):
+        return True
+    dumb = os.environ.get("TERM", "dumb") == "dumb"
+    return dumb or not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty())
+
+
+def console(arguments: argparse.Namespace) -> int:
+    if wants_plain(arguments):
+        raise UsageError(
+            "The console needs a terminal (standard input, output and error, and TERM other than dumb).",
+            "Line by line: reinstate restore TARGET --backup NAME --plain.",
+        )
+    config, path = configuration(arguments)
+    return _open(arguments, config=config, config_path=path, incident=arguments.incident)
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    config, path = configuration(arguments)
+    target = sessions.target_named(config, arguments.target)
+    incident = incident_of(arguments)
+    if not wants_plain(arguments) and not arguments.backup:
+        return _open(arguments, config=config, config_path=path, target=target.name, incident=arguments.incident)
+    if not arguments.backup:
+        raise UsageError("Which backup? Nothing was changed.", f"reinstate backups {target.name}, then --backup NAME.")
+    backup = points.find(points.restore_points(target), arguments.backup)
+    answers = answers_of(arguments)
+    name = _operator(arguments, answers)
+    folder = sessions.begin(config, target.name, backup, incident, name, until_of(arguments))
+    out(f"Session {folder.name}")
+    return _follow(arguments, folder, config, answers)
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    return _follow(arguments, _unfinished(arguments).folder)
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    known = readable(arguments)
+    sessions.resume(known.folder)
+    return _follow(arguments, known.folder)
+
+
+def undo(arguments: argparse.Namespace) -> int:
+    known = _unfinished(arguments)
+    sessions.resume(known.folder)
+    if known.state.plan is None or known.state.plan.kind is not PlanKind.UNDO:
+        asyncio.run(_ask(known.folder, operator_name(arguments), c.Undo(arguments.reason)))
+    return _follow(arguments, known.folder)
+
+
+def abandon(arguments: argparse.Namespace) -> int:
+    known = _unfinished(arguments)
+    sessions.resume(known.folder)
+    asyncio.run(_ask(known.folder, operator_name(arguments), c.Abandon(arguments.reason)))
+    ended = store.open_session(known.folder).state
+    out(f"Session {known.id} abandoned.")
+    for line in left_behind(ended):
+        out(f"  left as it is: {drawable(line)}")
+    out(f"Record: {known.folder / 'session.toml'}")
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    from engines.demo import sandbox  # here: only the demo needs it
+
+    made = sandbox.build(arguments.folder)
+    tell(f"The sandbox is in {made.folder}")
+    try:
+        if wants_plain(arguments):
+            return _demo_plain(arguments, made)
+        config = load(made.config, privileged=privileged())
+        return _open(
+            arguments, config=config, config_path=made.config, target=made.target, incident=made.incident, hints=True
+        )
+    finally:
+        record = sandbox.stop(made)
+        if record is not None and not wants_plain(arguments):
+            out(f"Record: {record}")
+        if record is not None and store.open_session(record.parent).state.ended is None:
+            tell(f"Its session is unfinished. Take it up again: reinstate --config {made.config} resume")
+        tell(f"What ran for the sandbox has ended. Its folder stays until you remove it: rm -r {made.folder}")
+
+
+def _demo_plain(arguments: argparse.Namespace, made: Sandbox) -> int:
+    arguments.config, arguments.target, arguments.incident = made.config, made.target, made.incident
+    arguments.backup, arguments.plain = made.first_backup, True
+    arguments.answers = arguments.answers or made.answers
+    return restore(arguments)
+
+
+def _operator(arguments: argparse.Namespace, answers: Answers) -> str:
+    return getattr(arguments, "name", "") or (answers.operator if isinstance(answers, FromFile) else sessions.login())
+
+
+def answers_of(arguments: argparse.Namespace) -> Answers:
+    if arguments.answers:
+        return FromFile(read_answers(arguments.answers))
+    return Typed()
+
+
+def _unfinished(arguments: argparse.Namespace) -> store.Known:
+    known = readable(arguments)
+    if known.state.ended is not None:
+        raise Refused(
+            f"Session {known.id} is over ({known.state.ended.how}), so it can't be changed any more.",
+            f"Read it: reinstate show {known.id}. Its safety snapshot is still a restore point: reinstate backups.",
+        )
+    return known
+
+
+async def _ask(folder: Path, name: str, command: c.Command) -> None:
+    mark = store.runner_mark(folder)
+    if mark is None:
+        raise RestoreError("The runner is gone. Nothing was changed.", f"reinstate resume {folder.name}")
+    client = await connect(mark.socket, name)
+    try:
+        await client.do(command)
+    finally:
+        await client.close()
+
+
+def found(arguments: argparse.Namespace) -> store.Known:
+    """The session that is meant: a folder, or a name in the configured state folder. Raises UsageError."""
+    named = Path(arguments.session)
+    if os.path.lexists(named / store.JOURNAL):
+        return store.open_session(named.resolve())
+    if len(named.parts) > 1:
+        raise UsageError(
+            f"{named} is no session's folder, or it can't be looked into: there is no {store.JOURNAL}.",
+            "Name the folder that session.toml is in, or a session: reinstate sessions.",
+        )
+    config, _path = configuration(arguments)
+    return store.find(config.state, arguments.session)
+
+
+def readable(arguments: argparse.Namespace) -> store.Known:
+    """The session that is meant, its journal read. Raises RestoreError when that does not hold, or is empty."""
+    known = found(arguments)
+    if not known.error and known.state.begun is None and not (known.folder / BEGIN).exists():
+        raise RestoreError(
+            f"Session {known.id} never began: its journal is empty. Nothing was changed.",
+            "If it did begin, its journal was emptied: keep the folder. Begin another: reinstate restore TARGET.",
+        )
+    if known.error:
+        raise RestoreError(
+            f"Session {known.id} can't be read: {known.error} Nothing was changed.",
+            f"reinstate verify {known.folder} says what holds; reinstate sessions lists the others.",
+        )
+    return known
+
+
+def _follow(
+    arguments: argparse.Namespace, folder: Path, config: Config | None = None, answers: Answers | None = None
+) -> int:
+    if not wants_plain(arguments):
+        return _open(arguments, config=config, folder=folder)
+    answers = answers or answers_of(arguments)
+    return asyncio.run(drive(folder, _operator(arguments, answers), answers, _choosing(folder)))
+
+
+def _choosing(folder: Path) -> Choosing | None:
+    begun = store.open_session(folder).state.begun
+    if begun is None:
+        return None
+    from engines.config import from_table  # here: it is a detail of this function
+
+    target = from_table(begun.target)
+    return Choosing(
+        find=lambda name: points.to_table(points.find(points.restore_points(target), name)),
+        names=lambda: tuple(backup.name for backup in points.restore_points(target).backups),
+    )
+
+
+def _open(
+    arguments: argparse.Namespace,
+    *,
+    config: Config | None = None,
+    config_path: Path | None = None,
+    target: str | None = None,
+    incident: Path | None = None,
+    folder: Path | None = None,
+    hints: bool = False,
+) -> int:
+    from tui.environment import prepare  # here: it must come before the first import of Textual
+
+    prepare()
+    from tui.app import Opening, run
+
+    return run(
+        Opening(
+            config=config,
+            config_path=config_path,
+            target=target,
+            incident=incident,
+            folder=folder,
+            name=operator_name(arguments),
+            hints=hints,
+        )
+    )
+
+
+COMMANDS = {
+    None: console,
+    "restore": restore,
+    "attach": attach,
+    "resume": resume,
+    "undo": undo,
+    "abandon": abandon,
+    "demo": demo,
+}

@@ -1,0 +1,160 @@
+"""The two lines that every screen begins with: who and what is at stake, and how far the work is."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.pages import NAMES, marks, number
+from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
+from tui.view import SESSION_PAGES, Line, Page, View
+from tui.widgets.cells import Line as Cells
+from tui.widgets.cells import Piece, fit, fit_end, strip, width_of
+
+_SHORT = {Page.READINESS: "Ready", Page.VALIDATION: "Valid", Page.HANDOVER: "Hand"}
+_ADDRESS = 1  # the rank of the address, which takes the room that is left
+_LEAST_ADDRESS = 12  # cells of an address that still tell something
+
+
+class Header(Widget):
+    DEFAULT_CSS = "Header { height: 2; background: $panel; }"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__(id="header")
+        self._page = page
+        self._view = View()
+        self._about: tuple[str, str] = ("", "")
+
+    def show(self, view: View) -> None:
+        before = self._line(0), self._line(1)
+        self._view = view
+        for y, line in enumerate(before):
+            if self._line(y) != line:
+                self.refresh(Region(0, y, self.size.width, 1))
+
+    def tell(self, environment: str, about: str) -> None:
+        """What the first line says while there is no session."""
+        if (environment, about) != self._about:
+            self._about = (environment, about)
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        return strip(self._line(y), self.size.width, self.rich_style)
+
+    def _line(self, y: int) -> Cells:
+        width = self.size.width
+        if y:
+            return stepper(self._view, self._page, width)
+        return stake(self._view, width) if self._view.state.begun else self._before(width)
+
+    def _before(self, width: int) -> Cells:
+        environment, about = self._about
+        first: Cells = (
+            ((f" {environment.upper()} ", _badge(environment)), (" ", PLAIN)) if environment else (("", PLAIN),)
+        )
+        used = sum(width_of(text) for text, _ in first)
+        return (*first, (fit(" " + about, width - used), PLAIN))
+
+
+def _badge(environment: str) -> Style:
+    return REVERSE if environment == "production" else BOLD
+
+
+def stake(view: View, width: int) -> Cells:
+    """The first line. Where it is too narrow the least telling parts go first; what is at stake stays."""
+    state = view.state
+    begun = state.begun
+    if begun is None:
+        return ()
+    environment = str(begun.environment)
+    parts: list[tuple[int, Piece]] = [
+        (0, (f" {environment.upper()} ", _badge(environment))),
+        (0, (str(begun.target.get("name", "")), BOLD)),
+        (7, (begun.engine, PLAIN)),
+        (_ADDRESS, ("", DIM)),
+        (3, (begun.incident_id, PLAIN)),
+        (6, (state.id[-4:], DIM)),
+        # That somebody else has the keys is not left out, however narrow the terminal is.
+        (5 if _is_mine(view) else 0, (_keyboard(view), PLAIN)),
+        (2, _approval(view)),
+        (0, (_elapsed(view), PLAIN)),
+        (0, (str(view.line) if view.line is not Line.ALIVE else "", style_of(str(view.line)))),
+    ]
+    parts = [part for part in parts if part[1][0] or part[0] == _ADDRESS]
+    room = width - 1
+    while _taken(parts) + _LEAST_ADDRESS + 2 > room and any(rank > 1 for rank, _ in parts):
+        worst = max(rank for rank, _ in parts)
+        parts = [part for part in parts if part[0] != worst]
+    left = max(room - _taken(parts) - 2, 0)
+    line: list[Piece] = []
+    for rank, (text, style) in parts:
+        if rank == _ADDRESS:
+            line.append((fit(fit_end(begun.address, left), left) + "  ", DIM))
+        else:
+            line.append((text + "  ", style) if line else (text, style))
+            if len(line) == 1:
+                line.append((" ", PLAIN))
+    return tuple(line)
+
+
+def _taken(parts: list[tuple[int, Piece]]) -> int:
+    return sum(width_of(text) + 2 for rank, (text, _) in parts if rank != _ADDRESS)
+
+
+def _elapsed(view: View) -> str:
+    begun_at = view.state.begun_at
+    if begun_at is None:
+        return ""
+    seconds = int(((view.state.ended_at or view.now) - begun_at).total_seconds())
+    hours, rest = divmod(max(seconds, 0), 3600)
+    return f"T+{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _keyboard(view: View) -> str:
+    """Who works, and whose keys count where that is somebody else."""
+    begun, holder = view.state.begun, view.state.keyboard
+    if begun is None or holder is None:
+        return ""
+    return f"operator {holder.name}" if _is_mine(view) else f"{holder.name} HAS THE KEYS"
+
+
+def _is_mine(view: View) -> bool:
+    """Is the keyboard here, or nobody's?"""
+    holder = view.state.keyboard
+    return view.line is not Line.ALIVE or holder is None or holder.console in ("", view.me.console)
+
+
+def _approval(view: View) -> Piece:
+    if view.state.plan is None or not view.state.plan.needs_approval:
+        return ("not approved", PLAIN) if not view.state.approvals else ("", PLAIN)
+    word = "approved" if view.state.approved else "NOT APPROVED"
+    return (word, style_of(word))
+
+
+def stepper(view: View, page: Page, width: int) -> Cells:
+    """The second line: the pages by their digit, each with its mark; brackets round the one that is shown."""
+    if page is Page.START:
+        return ((fit(" Reinstate: choose what to restore", width), BOLD),)
+    found = marks(view)
+    names = dict(NAMES)
+    for shorten in (False, True):
+        if shorten:
+            names |= _SHORT
+        cells = [_step(there, names[there], found.get(there, ""), page) for there in SESSION_PAGES]
+        gap = "  " if sum(width_of(text) + 2 for text, _ in cells) < width else " "
+        if sum(width_of(text) + len(gap) for text, _ in cells) <= width:
+            break
+    line: list[Piece] = []
+    for text, style in cells:
+        line.append((text, style))
+        line.append((gap[1:], PLAIN))
+    return tuple(line)
+
+
+def _step(there: Page, name: str, mark: str, page: Page) -> Piece:
+    words = f"{number(there)} {name}{' ' + mark if mark else ''}"
+    if there is page:
+        return f"[{words}]", REVERSE
+    return f" {words} ", BOLD if mark == "▶" else PLAIN
