@@ -1,0 +1,3 @@
+<!doctype html>
+<title>Maintenance</title>
+<p>We are restoring the service. Please come back in a while.</p>

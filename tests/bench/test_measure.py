@@ -1,0 +1,50 @@
+"""The benches themselves: small runs of them, and what is kept of a result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bench import sqlite_checksum
+from tests.bench.__main__ import main
+from tests.bench.measure import Ratio, in_turn, keep
+
+RATIO = Ratio("sqlite-checksum", 0.2, 0.35, {"reinstate": 1.0, "sha256sum -c": 5.0}, 5, "12 copies")
+
+
+def test_a_ratio_is_printed_with_its_aim_and_medians() -> None:
+    assert str(RATIO) == (
+        "ratio sqlite-checksum 0.20 (aim <= 0.35)  median of 5: reinstate 1.000 s, sha256sum -c 5.000 s; 12 copies"
+    )
+
+
+def test_contenders_take_turns_after_one_round_that_does_not_count() -> None:
+    turns: list[str] = []
+    medians = in_turn({"ours": lambda: turns.append("ours"), "theirs": lambda: turns.append("theirs")}, rounds=2)
+    assert turns == ["ours", "theirs"] * 3
+    assert list(medians) == ["ours", "theirs"]
+
+
+def test_results_are_appended_and_nothing_else_is_overwritten(tmp_path: Path) -> None:
+    results = tmp_path / "bench.json"
+    keep(RATIO, results)
+    keep(RATIO, results)
+    kept = json.loads(results.read_text())
+    assert [entry["value"] for entry in kept] == [0.2, 0.2]
+    assert kept[0]["medians"] == {"reinstate": 1.0, "sha256sum -c": 5.0}
+    results.write_text("{}")
+    with pytest.raises(TypeError, match="move it away"):
+        keep(RATIO, results)
+
+
+def test_the_checksum_bench_proves_its_copies_on_both_sides() -> None:
+    ratio = sqlite_checksum.run(copies=2, bytes_each=100_000, rounds=1)
+    assert ratio.value > 0
+    assert ratio.on == "2 copies of 100 kB, in the page cache"
+
+
+def test_an_unknown_bench_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed"]) == 2
+    assert "there are: sqlite-checksum" in capsys.readouterr().err

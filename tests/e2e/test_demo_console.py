@@ -1,0 +1,79 @@
+"""The demo on a terminal, by keys alone, to its signed-off end; at the design size and at the smallest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engines.session import store
+from tests.e2e.keyboard import at_a_terminal
+from tests.e2e.recovery import COMMANDER, OWNER, REINSTATE
+from tests.servers.waiting import until
+from tui.hints import HINTS
+from tui.view import Page
+
+
+def hint(page: Page) -> str:
+    """The beginning of a page's hint."""
+    return HINTS[page].split(".")[0]
+
+
+def in_sandbox(folder: Path) -> list[str]:
+    """The processes that run in the sandbox or for it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            told = process.cmdline()
+            if any(str(folder) in word for word in told) or folder in Path(process.cwd()).parents:
+                found.append(" ".join(told))
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)], ids=["80x24", "60x20"])
+def test_the_demo_is_carried_to_its_end_by_keys_with_a_hint_on_each_page(
+    open_folder: Path, size: tuple[int, int]
+) -> None:
+    sandbox = open_folder / "demo"
+    with at_a_terminal((REINSTATE, "demo", "--folder", str(sandbox)), open_folder, size) as operator:
+        operator.sees(hint(Page.BACKUPS), "7 of 9 VERIFIED", "VERIFIED: sha256", "Enter choose")
+        operator.presses("Up")  # the corrupted copy is newer, and needs another key than Enter
+        operator.sees("MISMATCH: ")
+        operator.presses("Enter")
+        operator.sees("CAN'T BE RESTORED")
+        operator.presses("Escape")
+        operator.sees_no_more("CAN'T BE RESTORED")
+        operator.presses("Down")
+        operator.sees("VERIFIED: sha256", "Enter choose")
+        operator.presses("Enter")
+        operator.sees("Prepare a restore from this backup?", "VERIFIED: sha256")
+        operator.presses("Enter")
+        operator.sees(hint(Page.READINESS))
+        operator.approves(COMMANDER)
+        operator.sees(hint(Page.RESTORE), "Next: 3.2 ")
+        operator.confirms("3.2", "3.3", "3.4", "3.5", "3.6")
+        operator.goes_live("3.7", "demo")
+        operator.confirms("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7", "4.9")
+        operator.sees("Next: 4.10 ")
+        operator.presses("4")
+        operator.sees(hint(Page.VALIDATION), "MATCH")
+        operator.presses("Escape")
+        operator.confirms("4.10")
+        operator.signs_off("application owner", OWNER)
+        operator.sees(hint(Page.HANDOVER))
+        operator.signs_off("incident commander", COMMANDER)
+        operator.sees("The session is over: signed off")
+        operator.presses("h")
+        operator.sees_no_more(hint(Page.HANDOVER))
+        operator.presses("Escape")
+        operator.sees(hint(Page.START), "INC-2041", "signed off")
+        operator.presses("q")
+        assert operator.terminal.exit_status() == 0
+        told = operator.terminal.history()
+    (session,) = (sandbox / "state" / "sessions").iterdir()
+    assert f"Record: {session / 'session.toml'}" in told.replace("\n", "")
+    assert store.open_session(session).state.ended is not None
+    until(lambda: in_sandbox(sandbox) == [], "nothing of the sandbox runs any more")

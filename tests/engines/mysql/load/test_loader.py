@@ -1,0 +1,295 @@
+"""What our loader makes is what the client program makes, byte for byte of a dump; and what it does in trouble."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from engines.errors import Refused, RestoreError
+from engines.mysql.connect import connect
+from engines.mysql.dumps.facts import read_facts
+from engines.mysql.flavour import Flavour
+from engines.mysql.load.loader import Hooks, Job, load
+from engines.mysql.load.wire import load_local
+from tests.engines.mysql.schemas import everything
+from tests.servers.databases import PASSWORD, Server
+from tests.servers.proxy import proxied
+
+WHOLE = ("--single-transaction", "--routines", "--events", "--triggers", "--order-by-primary")
+
+
+def dumped(server: Server, *arguments: str) -> bytes:
+    plain = ("--set-gtid-purged=OFF",) if server.flavour is Flavour.MYSQL else ()
+    return server.dump(*WHOLE, *plain, *arguments)
+
+
+def content(server: Server, schema: str) -> bytes:
+    """The schema as a dump without dates, its own name taken out."""
+    return dumped(server, "--skip-dump-date", schema).replace(schema.encode(), b"SCHEMA")
+
+
+def job_for(server: Server, dump: Path, source: str, *, bulk: bool = True) -> Job:
+    if bulk:
+        server.sql("SET GLOBAL local_infile = 1")
+    rows = {table.name: table.rows for table in read_facts(dump).tables if table.database in ("", source)}
+    return Job(
+        dump=dump,
+        place=server.place,
+        login=server.login,
+        schema=server.new_schema("ours"),
+        source=source,
+        rows=rows,
+        bulk=bulk,
+    )
+
+
+def filled(server: Server, folder: Path, rows: int = 20_000) -> tuple[Path, str, Mapping[str, int]]:
+    """A dump of three tables that takes a moment to load."""
+    schema = server.new_schema("shop")
+    values = ",".join(f"({n},'name {n} it\\'s; (a), row',{n % 97},'2026-11-22 20:00:00')" for n in range(rows))
+    tables = "".join(
+        f"CREATE TABLE t{t} (id INT PRIMARY KEY, name VARCHAR(60), n INT, at DATETIME, KEY by_n (n), KEY names (name)) "
+        f"DEFAULT CHARSET=utf8mb4; INSERT INTO t{t} VALUES {values};"
+        for t in range(3)
+    )
+    server.script(tables, schema)
+    dump = folder / "shop.sql"
+    dump.write_bytes(dumped(server, schema))
+    return dump, schema, {f"t{t}": rows for t in range(3)}
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["load-data", "insert"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--databases",),
+        ("--hex-blob",),
+        ("--complete-insert",),
+        ("--skip-extended-insert",),
+        ("--skip-opt", "--add-drop-table", "--set-charset"),
+    ],
+    ids=lambda options: " ".join(options) or "plain",
+)
+def test_a_load_is_what_the_client_program_makes(
+    server: Server, options: tuple[str, ...], bulk: bool, tmp_path: Path
+) -> None:
+    source = server.new_schema("shop")
+    server.script(everything(server.flavour), source, "--default-character-set=utf8mb4")
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, *options, source))
+    plain = server.new_schema("plain")
+    server.script(dumped(server, *(one for one in options if one != "--databases"), source), plain)
+    job = job_for(server, dump, source, bulk=bulk)
+    done = load(job)
+    assert content(server, job.schema) == content(server, plain)
+    assert not done.again
+    assert (done.bulk > 10) is (bulk and "--skip-opt" not in options) or not bulk or done.bulk > 0
+
+
+def test_a_latin1_dump_keeps_its_letters(server: Server, tmp_path: Path) -> None:
+    source = server.new_schema("shop")
+    server.script(
+        "SET NAMES utf8mb4; CREATE TABLE t (id INT PRIMARY KEY, x VARCHAR(20)) DEFAULT CHARSET=latin1; "
+        "INSERT INTO t VALUES (1, 'café'), (2, 'naïve');",
+        source,
+        "--default-character-set=utf8mb4",
+    )
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, "--default-character-set=latin1", source))
+    job = job_for(server, dump, source)
+    load(job)
+    assert server.sql("SELECT id, x FROM t ORDER BY id", database=job.schema) == [(1, "café"), (2, "naïve")]
+
+
+def test_rows_of_64_megabytes_go_through_in_both_ways(fresh_server: Server, tmp_path: Path) -> None:
+    server = fresh_server
+    log = ("--innodb-redo-log-capacity=1G",) if server.flavour is Flavour.MYSQL else ("--innodb-log-file-size=1G",)
+    server.restart("--max-allowed-packet=256M", *log)
+    source = server.new_schema("shop")
+    server.sql(
+        f"CREATE TABLE `{source}`.t (id INT PRIMARY KEY, b LONGTEXT) DEFAULT CHARSET=utf8mb4",
+        f"INSERT INTO `{source}`.t VALUES (1, REPEAT('it''s 64 megabytes; (all) ', 2684354)), (2, 'short')",
+    )
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, "--max-allowed-packet=256M", source))
+    assert dump.stat().st_size > 64 << 20
+    for bulk in (True, False):
+        job = job_for(server, dump, source, bulk=bulk)
+        load(job)
+        assert server.sql(f"CHECKSUM TABLE `{job.schema}`.t")[0][1] == server.sql(f"CHECKSUM TABLE `{source}`.t")[0][1]
+
+
+def test_a_table_without_a_key_keeps_the_order_of_its_rows(server: Server, tmp_path: Path) -> None:
+    source = server.new_schema("shop")
+    values = ",".join(f"({n * 7919 % 30011},'{'x' * 80}')" for n in range(30000))
+    server.script(f"CREATE TABLE t (a INT, x VARCHAR(100)); INSERT INTO t VALUES {values};", source)
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, source))
+    job = job_for(server, dump, source)
+    load(job)
+    assert server.sql("SELECT a FROM t", database=job.schema) == server.sql("SELECT a FROM t", database=source)
+
+
+def test_a_worker_whose_connection_is_killed_loads_its_table_again(server: Server, tmp_path: Path) -> None:
+    dump, source, rows = filled(server, tmp_path)
+    ids: list[int] = []
+    killed = threading.Event()
+
+    def at(name: str) -> None:
+        if name == "rows sent" and not killed.is_set():
+            killed.set()
+            server.sql(f"KILL {ids[2]}")
+
+    job = job_for(server, dump, source)
+    done = load(job, Hooks(opened=ids.append, at=at))
+    assert done.again == ("t0",)
+    assert content(server, job.schema) == content(server, source)
+    assert done.rows == sum(rows.values())
+
+
+def test_a_cut_line_ends_the_load_and_another_attempt_goes_on(server: Server, tmp_path: Path) -> None:
+    dump, source, rows = filled(server, tmp_path)
+    with proxied(server.port) as proxy:
+        complete: dict[str, int] = {}
+
+        def loaded(table: str, number: int) -> None:
+            complete[table] = number
+            if len(complete) == 1:
+                proxy.cut()
+
+        job = replace(job_for(server, dump, source), place=replace(server.place, port=proxy.port))
+        with pytest.raises(RestoreError) as lost:
+            load(job, Hooks(loaded=loaded))
+        assert lost.value.hint
+        assert list(complete) == ["t0"]
+        again: list[str] = []
+        load(replace(job, done=frozenset(complete)), Hooks(loaded=lambda table, _rows: again.append(table)))
+    assert again == ["t1", "t2"]
+    assert content(server, job.schema) == content(server, source)
+    assert rows["t0"] == complete["t0"]
+
+
+def test_a_killed_server_and_then_another_attempt_make_the_same_schema(fresh_server: Server, tmp_path: Path) -> None:
+    server = fresh_server
+    source = server.new_schema("shop")
+    server.script(everything(server.flavour), source, "--default-character-set=utf8mb4")
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, source))
+    job = job_for(server, dump, source)
+    names = list(job.rows)
+    for victim in names[1::6]:
+        complete: set[str] = set()
+
+        def loaded(table: str, _rows: int, victim: str = victim, complete: set[str] = complete) -> None:
+            complete.add(table)
+            if table == victim:
+                server.kill()
+
+        with pytest.raises(RestoreError):
+            load(job, Hooks(loaded=loaded))
+        server.start()
+        server.sql("SET GLOBAL local_infile = 1")
+        load(replace(job, done=frozenset(complete)))
+        assert content(server, job.schema) == content(server, source), victim
+        server.sql(f"DROP DATABASE `{job.schema}`", f"CREATE DATABASE `{job.schema}`")
+
+
+def test_a_stop_is_heard_and_the_load_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+    dump, source, _rows = filled(server, tmp_path)
+    complete: set[str] = set()
+    job = job_for(server, dump, source)
+    with pytest.raises(RestoreError, match="stopped"):
+        load(job, Hooks(loaded=lambda table, _rows: complete.add(table), stop=lambda: len(complete) == 1))
+    assert complete == {"t0"}
+    load(replace(job, done=frozenset(complete)))
+    assert content(server, job.schema) == content(server, source)
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["load-data", "insert"])
+def test_rows_that_do_not_fit_are_named_by_table_and_byte_and_never_by_value(
+    server: Server, bulk: bool, tmp_path: Path
+) -> None:
+    dump, source, _rows = filled(server, tmp_path, rows=50)
+    text = dump.read_bytes()
+    assert text.count(b"(7,'name 7") == 3
+    at = text.index(b"INSERT INTO `t1`")
+    broken = text[:at] + text[at:].replace(b"(7,'name 7", b"(8,'name 7", 1)
+    dump.write_bytes(broken)
+    with pytest.raises(RestoreError) as refusal:
+        load(job_for(server, dump, source, bulk=bulk))
+    assert "t1" in refusal.value.message
+    assert f"at byte {at:,}".replace(",", " ") in refusal.value.message
+    assert "1062" in refusal.value.message
+    assert "name 7" not in f"{refusal.value}"
+
+
+def test_a_row_that_is_missing_is_never_passed_over(server: Server, tmp_path: Path) -> None:
+    dump, source, rows = filled(server, tmp_path, rows=50)
+    job = job_for(server, dump, source)
+    with pytest.raises(RestoreError, match="50 rows arrived of 51"):
+        load(replace(job, rows={**rows, "t1": 51}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"SET GLOBAL max_connections=7;", b"CREATE USER intruder;", b"\\! id;", b"INSERT INTO `mysql`.`x` VALUES (1);"],
+)
+def test_a_dump_that_reaches_further_is_refused_where_it_does(server: Server, text: bytes, tmp_path: Path) -> None:
+    dump, source, _rows = filled(server, tmp_path, rows=5)
+    dump.write_bytes(dump.read_bytes().replace(b"-- Dump completed", text + b"\n-- Dump completed"))
+    before = server.sql("SELECT @@max_connections")
+    with pytest.raises(Refused, match="at byte"):
+        load(job_for(server, dump, source))
+    assert server.sql("SELECT @@max_connections") == before
+    assert not server.sql("SELECT 1 FROM mysql.user WHERE user = 'intruder'")
+
+
+def test_the_binary_log_is_left_out_where_the_plan_says_so(server: Server, tmp_path: Path) -> None:
+    dump, source, _rows = filled(server, tmp_path, rows=50)
+    job = replace(job_for(server, dump, source), binary_log=False)
+    command = "SHOW BINARY LOG STATUS" if server.flavour is Flavour.MYSQL else "SHOW MASTER STATUS"
+    before = server.sql(command)[0][:2]
+    load(job)
+    assert server.sql(command)[0][:2] == before
+
+
+def test_a_login_that_may_not_leave_it_out_is_told_so_before_anything_is_loaded(server: Server, tmp_path: Path) -> None:
+    dump, source, _rows = filled(server, tmp_path, rows=5)
+    job = job_for(server, dump, source)
+    server.sql("CREATE USER 'plain'@'%' IDENTIFIED BY 'x'", f"GRANT ALL ON `{job.schema}`.* TO 'plain'@'%'")
+    login = replace(server.login, user="plain", password="x")  # noqa: S106 - of a throwaway account
+    with pytest.raises(RestoreError, match="binary log can't be left out"):
+        load(replace(job, login=login, binary_log=False))
+    assert not server.sql("SHOW TABLES", database=job.schema)
+
+
+def test_a_server_that_asks_for_a_file_outside_of_a_load_gets_none(server: Server, tmp_path: Path) -> None:
+    """The statement stands for a hostile server: it asks for the file as one would, while no load of ours runs."""
+    server.sql("SET GLOBAL local_infile = 1")
+    schema = server.new_schema()
+    server.sql(f"CREATE TABLE `{schema}`.t (x TEXT)")
+    secret = tmp_path / "secret"
+    secret.write_text("canary")
+    connection = connect(server.place, server.login, database=schema, local_files=True)
+    with connection.cursor() as cursor, pytest.raises((RuntimeError, pymysql.err.MySQLError)):
+        cursor.execute(f"LOAD DATA LOCAL INFILE '{secret}' INTO TABLE t")
+    connection.close()
+    # Within a load of ours, whatever name the server gives, it gets the pieces at hand.
+    connection = connect(server.place, server.login, database=schema, local_files=True)
+    load_local(connection, f"LOAD DATA LOCAL INFILE '{secret}' INTO TABLE t", [b"from us\n"])
+    connection.close()
+    assert server.sql("SELECT x FROM t", database=schema) == [("from us",)]
+
+
+def test_the_password_is_in_no_message(server: Server, tmp_path: Path) -> None:
+    dump, source, _rows = filled(server, tmp_path, rows=5)
+    job = replace(job_for(server, dump, source), login=replace(server.login, user="nobody"))
+    with pytest.raises(RestoreError) as refusal:
+        load(job)
+    assert PASSWORD not in f"{refusal.value} {job}"

@@ -1,0 +1,31 @@
+"""Who begins a session, and who may go on with it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engines.recipes import sessions
+from engines.session import store
+from tests.engines.recipes.world import NEW_ROWS, answering, build, new_session, say_yes, start_runner
+
+
+def test_behind_sudo_the_operator_keeps_their_name_and_gets_the_keyboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The socket tells the account that runs the console, not the login behind it: the keyboard goes by the former."""
+    monkeypatch.setenv("SUDO_USER", "ana")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(sessions, "account", lambda: "root")
+    assert sessions.login() == "ana"
+    monkeypatch.undo()
+    world = build(tmp_path)
+    session = new_session(world)
+    asyncio.run(answering(session, start_runner(session), say_yes))
+    state = store.open_session(session).state
+    assert state.ended is not None, "the first console has the keyboard without asking"
+    assert world.rows() == NEW_ROWS
+    assert state.begun is not None
+    assert state.begun.operator.login == sessions.account()

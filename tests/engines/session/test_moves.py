@@ -1,0 +1,508 @@
+"""Every refusal refuses, says why and what to do; and what comes next is what the rules say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from engines.checks import Panel, Verdict
+from engines.errors import Refused
+from engines.people import Role
+from engines.session import commands as c
+from engines.session.events import (
+    Actor,
+    Approved,
+    BackupChosen,
+    CheckOverridden,
+    Ending,
+    Event,
+    GateGiven,
+    KeyboardTaken,
+    PlanRefused,
+    Result,
+    SessionEnded,
+    StepEnded,
+    StepRetried,
+    StepStarted,
+    UndoAsked,
+)
+from engines.session.moves import (
+    AskKind,
+    End,
+    MakePlan,
+    PassOver,
+    Start,
+    Wait,
+    approval_wanted,
+    check_command,
+    next_move,
+    roles_of,
+)
+from engines.session.plan import GateKind, PlanKind
+from engines.session.state import SessionState
+from engines.text import stamp
+from tests.engines.session.examples import (
+    ACCEPT,
+    ANA,
+    CONFIRM,
+    NOON,
+    SIGN_OFF,
+    TYPED,
+    begun,
+    check_done,
+    plan_made,
+    runner_started,
+    state_of,
+    step,
+)
+
+LATER = NOON + timedelta(minutes=10)
+BOB = Actor("bob", "bob", console="b1")
+BEGUN: tuple[Event, ...] = (begun(), runner_started(), KeyboardTaken(ANA, "the first console"))
+RESTORE = plan_made(
+    PlanKind.RESTORE,
+    step("3.1", gates=(CONFIRM,), optional=True),
+    step("3.2", gates=(TYPED,), destructive=True, undo="the old file"),
+    step("5.1", gates=(SIGN_OFF,), role=Role.OWNER),
+    approval=True,
+)
+UNTIL = stamp(NOON + timedelta(hours=1))
+APPROVED = Approved(digest=RESTORE.digest, actor=Actor("Ines Cruz", "ines"), until=UNTIL)
+PLANNED = (*BEGUN, RESTORE)
+READY = (*PLANNED, APPROVED)
+
+
+def given(step_id: str, gate: GateKind, role: Role = Role.OPERATOR) -> GateGiven:
+    return GateGiven(step_id, gate, role, ANA)
+
+
+def ended(step_id: str, result: Result = Result.DONE) -> tuple[Event, ...]:
+    return (StepStarted(step_id, 1), StepEnded(step=step_id, result=result, message="so it went"))
+
+
+def allowed(state: SessionState, command: c.Command, actor: Actor = ANA) -> bool:
+    check_command(state, command, actor, LATER)
+    return True
+
+
+def refusal(state: SessionState, command: c.Command, actor: Actor = ANA) -> Refused:
+    with pytest.raises(Refused) as refused:
+        check_command(state, command, actor, LATER)
+    assert refused.value.exit_code == 3
+    assert refused.value.message
+    assert refused.value.hint
+    return refused.value
+
+
+def ask(state: SessionState) -> AskKind:
+    move = next_move(state, LATER)
+    assert isinstance(move, Wait), move
+    return move.ask.kind
+
+
+APPROVE = c.Approve(RESTORE.digest, "Ines Cruz")
+CONFIRM_31 = c.Give("3.1", GateKind.CONFIRM, Role.OPERATOR)
+TYPED_32 = c.Give("3.2", GateKind.TYPED, Role.OPERATOR, text="shop")
+AT_32 = (*READY, given("3.1", GateKind.CONFIRM), *ended("3.1"))
+AT_51 = (*AT_32, given("3.2", GateKind.TYPED), *ended("3.2"))
+RUNNING = (*READY, given("3.1", GateKind.CONFIRM), StepStarted("3.1", 1))
+FAILED_32 = (*AT_32, given("3.2", GateKind.TYPED), *ended("3.2", Result.FAILED))
+FAILED_31 = (*READY, given("3.1", GateKind.CONFIRM), *ended("3.1", Result.FAILED))
+OVER = (*AT_51, SessionEnded(Ending.ABANDONED, "enough"))
+BLOCKED = (*PLANNED, check_done("space"))
+SELF = plan_made(PlanKind.RESTORE, step(), approval=True)
+
+
+def self_approving(name: str, *, break_glass: str = "", **configured: object) -> tuple[SessionState, c.Approve]:
+    """An operator who is commander too, at the approval of a plan."""
+    first = begun(
+        people=({"name": "Ana Ruiz", "login": "ana", "roles": ["incident commander", "database operator"]},),
+        operator=Actor("Ana Ruiz", "ana", console="a1"),
+        **configured,
+    )
+    return state_of(first, runner_started(), SELF), c.Approve(SELF.digest, name, break_glass)
+
+
+REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
+    # what is tried: (what happened before, the command, a part of the message, a part of the hint)
+    "a key after the end": (OVER, CONFIRM_31, "The session is over (abandoned)", "reinstate restore"),
+    "an undo after the end": (OVER, c.Undo("sorry"), "The session is over", "reinstate restore"),
+    "an approval after the end": (OVER, APPROVE, "The session is over", "reinstate restore"),
+    "taking the keyboard after the end": (OVER, c.TakeKeyboard("bob", "sleep"), "is over", "reinstate restore"),
+    "confirming a step that does not wait": (PLANNED, CONFIRM_31, "does not wait for this now", "moved on"),
+    "confirming a later step": (READY, TYPED_32, "Step 3.2 does not wait", "moved on"),
+    "confirming an earlier step": (AT_32, CONFIRM_31, "Step 3.1 does not wait", "moved on"),
+    "confirming what has to be typed": (
+        AT_32,
+        c.Give("3.2", GateKind.CONFIRM, Role.OPERATOR),
+        "does not wait for this now",
+        "moved on",
+    ),
+    "confirming a step under way": (RUNNING, CONFIRM_31, "does not wait for this now", "moved on"),
+    "an unknown step": (READY, c.Give("9.9", GateKind.CONFIRM, Role.OPERATOR), "Step 9.9 does not", "moved on"),
+    "no step at all": (READY, c.Give("", GateKind.CONFIRM, Role.OPERATOR), "does not wait", "moved on"),
+    "confirming as somebody else": (
+        READY,
+        c.Give("3.1", GateKind.CONFIRM, Role.OWNER),
+        "for the database operator to say",
+        "Ask them",
+    ),
+    "signing off as another role": (
+        AT_51,
+        c.Give("5.1", GateKind.SIGN_OFF, Role.COMMANDER, "Ines Cruz"),
+        "for the application owner",
+        "Ask them",
+    ),
+    "signing off without a name": (
+        AT_51,
+        c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "  "),
+        "The application owner is named",
+        "Type the name",
+    ),
+    "signing off by a name that is not configured": (
+        AT_51,
+        c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "Ines Cruz"),
+        "not configured as application owner",
+        "omar",
+    ),
+    "approving without a plan": (BEGUN, APPROVE, "no plan that needs an approval", "Wait"),
+    "approving another plan": (PLANNED, c.Approve("0" * 64, "Ines Cruz"), "names plan 000000000000", "in force"),
+    "approving with half a digest": (PLANNED, c.Approve(RESTORE.digest[:12], "Ines Cruz"), "in force is", "in force"),
+    "approving twice": (READY, APPROVE, "approved already", "Go on"),
+    "approving while a check fails": (BLOCKED, APPROVE, "These checks block: space", "override"),
+    "approving while a check is unknown": (
+        (*PLANNED, check_done("holders", Verdict.UNKNOWN)),
+        APPROVE,
+        "These checks block: holders",
+        "override",
+    ),
+    "approving without a name": (PLANNED, c.Approve(RESTORE.digest, ""), "incident commander is named", "Type"),
+    "approving by a name that is not configured": (
+        PLANNED,
+        c.Approve(RESTORE.digest, "Mallory"),
+        "not configured as incident commander",
+        "Ines Cruz",
+    ),
+    "approving by somebody of another role": (
+        PLANNED,
+        c.Approve(RESTORE.digest, "omar"),
+        "omar is not configured as incident commander",
+        "Ines Cruz",
+    ),
+    "overriding a check that is fine": (
+        (*PLANNED, check_done("space", Verdict.WARN)),
+        c.Override("space", "Ines Cruz", "no time"),
+        "does not block anything",
+        "FAIL or UNKNOWN",
+    ),
+    "overriding a check that there is not": (
+        PLANNED,
+        c.Override("luck", "Ines Cruz", "no time"),
+        "'luck' does not block",
+        "FAIL or UNKNOWN",
+    ),
+    "overriding twice": (
+        (*BLOCKED, CheckOverridden("space", "FAIL", ANA, "no time")),
+        c.Override("space", "Ines Cruz", "no time"),
+        "does not block",
+        "FAIL or UNKNOWN",
+    ),
+    "overriding without a reason": (
+        BLOCKED,
+        c.Override("space", "Ines Cruz", "  "),
+        "needs a reason",
+        "in a few words",
+    ),
+    "overriding with hardly a reason": (BLOCKED, c.Override("space", "Ines Cruz", "x "), "needs a reason", "few words"),
+    "overriding by somebody of another role": (
+        BLOCKED,
+        c.Override("space", "omar", "no time"),
+        "not configured as incident commander",
+        "Ines Cruz",
+    ),
+    "asking a check again under way": ((*RUNNING, check_done("space")), c.Recheck("space"), "is under way", "once it"),
+    "asking a check that there is not": (PLANNED, c.Recheck("luck"), "no check 'luck'", "listed"),
+    "trying again what has not failed": (READY, c.Retry("3.1"), "has not failed", "Go on"),
+    "trying again what is not next": (FAILED_32, c.Retry("3.1"), "not the one that waits", "moved on"),
+    "trying again what there is not": (FAILED_32, c.Retry("9.9"), "not the one that waits", "moved on"),
+    "trying again what runs": (RUNNING, c.Retry("3.1"), "has not failed", "Go on"),
+    "skipping what can't be skipped": (FAILED_32, c.Skip("3.2", "no time"), "can't be skipped", "undo, or abandon"),
+    "skipping without a reason": (FAILED_31, c.Skip("3.1", ""), "Skipping a step needs a reason", "few words"),
+    "skipping what runs": (RUNNING, c.Skip("3.1", "no time"), "is under way", "Stop it first"),
+    "skipping a later step": (READY, c.Skip("3.2", "no time"), "not the one that waits", "moved on"),
+    "stopping when nothing runs": (READY, c.Stop("3.1"), "nothing to stop", "Look at the steps"),
+    "stopping another step": (RUNNING, c.Stop("3.2"), "nothing to stop", "Look at the steps"),
+    "another backup under way": (RUNNING, c.Choose({}), "is under way", "once it has ended"),
+    "another backup after the restore began": (AT_32, c.Choose({}), "keeps its backup", "Undo this restore first"),
+    "an undo under way": (RUNNING, c.Undo("wrong one"), "is under way", "Stop it first"),
+    "an undo without a reason": (AT_32, c.Undo(" "), "An undo needs a reason", "few words"),
+    "an undo of the undo": (
+        (*AT_32, UndoAsked(ANA, "wrong one"), plan_made(PlanKind.UNDO, step("6.1", gates=(CONFIRM,)), revision=2)),
+        c.Undo("again"),
+        "already under way",
+        "next step",
+    ),
+    "an undo of what is signed off": (
+        (*BEGUN, plan_made(PlanKind.RESTORE, step("5.4", final=True)), *ended("5.4", Result.FAILED)),
+        c.Undo("wrong one"),
+        "signed off",
+        "reinstate backups",
+    ),
+    "abandoning under way": (RUNNING, c.Abandon("enough"), "is under way", "Stop it first"),
+    "abandoning without a reason": (READY, c.Abandon(""), "Abandoning needs a reason", "few words"),
+    "an empty note": (READY, c.Note(" \n"), "note is empty", "post-mortem"),
+    "taking the keyboard without a name": (READY, c.TakeKeyboard(" ", "sleep"), "gives a name", "Type your name"),
+    "taking the keyboard without a reason": (READY, c.TakeKeyboard("bob", ""), "needs a reason", "few words"),
+}
+
+
+@pytest.mark.parametrize("tried", REFUSALS)
+def test_it_is_refused_with_the_reason_and_what_to_do(tried: str) -> None:
+    before, command, message, hint = REFUSALS[tried]
+    refused = refusal(state_of(*before), command)
+    assert message in refused.message
+    assert hint in refused.hint
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "Shop", "SHOP", "shop ", " shop", "shop\n", "shpo", "sho", "shopp", "*", "sh\u043ep", "s\u200bhop"]
+)
+def test_a_name_typed_almost_right_is_not_the_name(typed: str) -> None:
+    refused = refusal(state_of(*AT_32), replace(TYPED_32, text=typed))
+    assert "not the target's name" in refused.message
+    assert refused.hint == "Type shop exactly."
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        CONFIRM_31,
+        c.Choose({}),
+        c.Recheck("space"),
+        c.Retry("3.1"),
+        c.Skip("3.1", "no time"),
+        c.Stop("3.1"),
+        c.Undo("wrong one"),
+        c.Abandon("enough"),
+    ],
+)
+def test_only_the_console_that_holds_the_keyboard_steers(command: c.Command) -> None:
+    for stranger in (BOB, replace(ANA, console="a2"), replace(ANA, login="root")):
+        refused = refusal(state_of(*READY, check_done("space")), command, stranger)
+        assert refused.message == "ana holds the keyboard. Nothing was changed."
+        assert "(k)" in refused.hint
+
+
+def test_notes_approvals_overrides_and_sign_offs_come_from_any_console() -> None:
+    assert allowed(state_of(*PLANNED), APPROVE, BOB)
+    assert allowed(state_of(*BLOCKED), c.Override("space", "ines", "no time"), BOB)
+    assert allowed(state_of(*AT_51), c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "omar"), BOB)
+    assert allowed(state_of(*READY), c.Note("the channel asks for an estimate"), BOB)
+    assert allowed(state_of(*READY), c.TakeKeyboard("bob", "ana sleeps"), BOB)
+    assert allowed(state_of(*OVER), c.Note("what I forgot"), BOB)
+
+
+def test_whoever_takes_the_keyboard_has_it_and_the_other_does_not() -> None:
+    state = state_of(*READY, KeyboardTaken(BOB, "ana sleeps"))
+    assert allowed(state, CONFIRM_31, BOB)
+    assert refusal(state, CONFIRM_31, ANA).message.startswith("bob holds the keyboard")
+
+
+@pytest.mark.parametrize("name", ["Ana Ruiz", "ana ruiz", " ANA RUIZ ", "ana", "Ana"])
+def test_in_production_nobody_approves_their_own_plan_under_any_of_their_names(name: str) -> None:
+    state, approve = self_approving(name)
+    refused = refusal(state, approve)
+    assert "In production the operator does not approve their own plan" in refused.message
+    assert "break_glass" in refused.hint
+
+
+def test_break_glass_needs_to_be_configured_and_needs_a_reason() -> None:
+    configured = {"self_approval": [], "break_glass": True}
+    refused = refusal(*self_approving("ana", approval=configured))
+    assert "break-glass, and needs a reason" in refused.message
+    assert "no incident commander could be reached" in refused.hint
+    refusal(*self_approving("ana", break_glass=" x ", approval=configured))
+    refusal(*self_approving("ana", break_glass="nobody answers"))
+    assert allowed(*self_approving("ana", break_glass="nobody answers", approval=configured))
+
+
+def test_where_the_configuration_allows_it_the_operator_approves_alone() -> None:
+    assert allowed(*self_approving("ana", environment="local"))
+    odd: object
+    for odd in ("production", None, 7, {"production": True}):
+        refusal(*self_approving("ana", approval={"self_approval": odd}))
+
+
+def test_the_one_who_holds_the_keyboard_now_does_not_approve_either() -> None:
+    state = state_of(*PLANNED, KeyboardTaken(Actor("Ines Cruz", "ines"), "ana sleeps"))
+    assert "does not approve their own plan" in refusal(state, APPROVE).message
+    assert "does not approve their own plan" in refusal(state, c.Approve(RESTORE.digest, "INES")).message
+
+
+def test_where_nobody_is_configured_any_name_but_the_operators_will_do() -> None:
+    planned = (begun(people=()), runner_started(), RESTORE)
+    assert allowed(state_of(*planned), c.Approve(RESTORE.digest, "whoever"))
+    assert "own plan" in refusal(state_of(*planned), c.Approve(RESTORE.digest, " ANA ")).message
+
+
+def test_a_changed_plan_voids_the_approval() -> None:
+    again = plan_made(PlanKind.RESTORE, *RESTORE.plan.steps, revision=2, approval=True, nonce="other")
+    state = state_of(*READY, again)
+    assert ask(state) is AskKind.APPROVE
+    assert "has changed since it was approved" in approval_wanted(state, LATER)
+    assert "does not wait" in refusal(state, c.Give("3.1", GateKind.CONFIRM, Role.OPERATOR)).message
+    assert "names plan" in refusal(state, APPROVE).message
+
+
+def test_another_backup_voids_the_approval_and_what_was_found() -> None:
+    state = state_of(*READY, check_done("space"), BackupChosen({"name": "c"}))
+    assert not state.approved
+    assert not state.checks
+    assert next_move(state, LATER) == MakePlan(PlanKind.PREPARE)
+
+
+def test_outside_its_window_an_approval_does_not_hold() -> None:
+    state = state_of(*READY)
+    late = NOON + timedelta(hours=1)
+    assert approval_wanted(state, late - timedelta(milliseconds=1)) == ""
+    move = next_move(state, late)
+    assert isinstance(move, Wait)
+    assert move.ask.kind is AskKind.APPROVE
+    assert "window has ended" in move.ask.text
+    with pytest.raises(Refused, match="does not wait for this now"):
+        check_command(state, CONFIRM_31, ANA, late)
+    check_command(state, APPROVE, ANA, late)
+
+
+def test_a_clock_that_was_set_back_does_not_open_the_window_again() -> None:
+    short = replace(APPROVED, until=stamp(NOON + timedelta(seconds=3)))
+    state = state_of(*PLANNED, short, check_done("space", Verdict.OK))
+    assert "window has ended" in approval_wanted(state, NOON - timedelta(days=1))
+
+
+def test_a_window_that_can_not_be_read_is_over() -> None:
+    for odd in ("", "soon", "2026-11-22", "0001-01-01T00:00:00+23:59"):
+        assert "window has ended" in approval_wanted(state_of(*PLANNED, replace(APPROVED, until=odd)), LATER)
+
+
+def test_once_something_was_replaced_the_end_of_the_window_does_not_stop_the_way_on() -> None:
+    late = NOON + timedelta(days=1)
+    assert approval_wanted(state_of(*AT_51), late) == ""
+
+
+def test_a_failing_check_holds_everything_destructive_and_an_override_by_name_lets_it_go() -> None:
+    failing = (*AT_32, given("3.2", GateKind.TYPED), check_done("rows", panel=Panel.VALIDATION))
+    assert ask(state_of(*failing)) is AskKind.CHECKS
+    override = CheckOverridden("rows", "FAIL", ANA, "known and accepted")
+    assert isinstance(next_move(state_of(*failing, override), LATER), Start)
+    assert ask(state_of(*failing, override, check_done("rows", panel=Panel.VALIDATION))) is AskKind.CHECKS
+
+
+def test_a_failing_check_holds_the_sign_off() -> None:
+    assert ask(state_of(*AT_51, check_done("rows", panel=Panel.VALIDATION))) is AskKind.CHECKS
+
+
+def test_two_gates_of_one_kind_need_two_answers() -> None:
+    second = replace(ACCEPT, text="the raw files are kept where they can be reached")
+    planned = (*BEGUN, plan_made(PlanKind.RESTORE, step("3.1", gates=(ACCEPT, second))))
+    first = given("3.1", GateKind.ACCEPT, Role.COMMANDER)
+    waiting = next_move(state_of(*planned, first), LATER)
+    assert isinstance(waiting, Wait)
+    assert waiting.ask.text == second.text
+    assert isinstance(next_move(state_of(*planned, first, first), LATER), Start)
+
+
+def test_a_key_pressed_before_the_runner_died_starts_nothing_after_it() -> None:
+    pressed = (*AT_32, given("3.2", GateKind.TYPED))
+    assert isinstance(next_move(state_of(*pressed), LATER), Start)
+    assert ask(state_of(*pressed, runner_started("resume"))) is AskKind.TYPED
+
+
+def test_a_roles_word_stays_given_when_the_runner_dies() -> None:
+    planned = (*BEGUN, plan_made(PlanKind.RESTORE, step("3.1", gates=(ACCEPT, CONFIRM))))
+    said = (*planned, given("3.1", GateKind.ACCEPT, Role.COMMANDER), given("3.1", GateKind.CONFIRM))
+    assert ask(state_of(*said, runner_started("resume"))) is AskKind.CONFIRM
+
+
+def test_a_step_that_failed_waits_and_never_goes_on_by_itself() -> None:
+    for result in (Result.FAILED, Result.UNKNOWN):
+        state = state_of(*AT_32, given("3.2", GateKind.TYPED), *ended("3.2", result))
+        assert ask(state) is AskKind.DECIDE
+        assert allowed(state, c.Retry("3.2"))
+        assert allowed(state, c.Undo("wrong one"))
+        assert allowed(state, c.Abandon("enough"))
+
+
+def test_what_failed_while_preparing_lets_another_backup_be_chosen() -> None:
+    failed = (*BEGUN, plan_made(PlanKind.PREPARE, step("2.1")), *ended("2.1", Result.FAILED))
+    assert ask(state_of(*failed)) is AskKind.CHOOSE
+    assert allowed(state_of(*failed), c.Choose({"name": "c"}))
+    again = next_move(state_of(*failed, StepRetried("2.1", ANA)), LATER)
+    assert isinstance(again, Start)
+    assert again.attempt == 2
+
+
+def test_after_another_backup_the_old_plans_failed_step_is_not_waited_for() -> None:
+    failed = (*BEGUN, plan_made(PlanKind.PREPARE, step("2.1")), *ended("2.1", Result.FAILED))
+    anew = (*failed, BackupChosen({"name": "c"}), plan_made(PlanKind.PREPARE, step("2.1"), revision=2))
+    move = next_move(state_of(*anew), LATER)
+    assert isinstance(move, Start)
+    assert move.step.id == "2.1/r2"
+
+
+def test_plans_follow_one_another() -> None:
+    prepared = (*BEGUN, plan_made(PlanKind.PREPARE, step("2.1")))
+    assert next_move(state_of(*BEGUN), LATER) == MakePlan(PlanKind.PREPARE)
+    assert isinstance(next_move(state_of(*prepared), LATER), Start)
+    assert next_move(state_of(*prepared, *ended("2.1")), LATER) == MakePlan(PlanKind.RESTORE)
+    signed = (*AT_51, given("5.1", GateKind.SIGN_OFF, Role.OWNER), *ended("5.1"))
+    assert next_move(state_of(*signed), LATER) == End(Ending.SIGNED_OFF)
+    assert next_move(state_of(*AT_32, UndoAsked(ANA, "wrong one")), LATER) == MakePlan(PlanKind.UNDO)
+    undo = plan_made(PlanKind.UNDO, step("6.1"), revision=2)
+    assert next_move(state_of(*AT_32, UndoAsked(ANA, "no"), undo, *ended("6.1")), LATER) == End(Ending.UNDONE)
+
+
+def test_what_is_not_configured_is_passed_over_and_not_dropped() -> None:
+    planned = (*BEGUN, plan_made(PlanKind.RESTORE, step("3.1", configured=False)))
+    assert isinstance(next_move(state_of(*planned), LATER), PassOver)
+
+
+def test_a_refused_plan_waits_for_another_backup_and_a_refused_undo_can_be_asked_again() -> None:
+    refused = state_of(*BEGUN, PlanRefused(PlanKind.PREPARE, "No.", "Choose."))
+    assert ask(refused) is AskKind.CHOOSE
+    assert allowed(refused, c.Choose({"name": "c"}))
+    undo = (*AT_32, UndoAsked(ANA, "wrong one"), PlanRefused(PlanKind.UNDO, "The disk is full.", "Free some."))
+    assert ask(state_of(*undo)) is AskKind.DECIDE
+    assert allowed(state_of(*undo), c.Undo("space was freed"))
+    assert next_move(state_of(*undo, UndoAsked(ANA, "space was freed")), LATER) == MakePlan(PlanKind.UNDO)
+
+
+def test_an_undo_is_not_barred_by_checks_but_waits_for_its_own_approval() -> None:
+    undo = plan_made(PlanKind.UNDO, step("6.1", destructive=True), revision=2, approval=True)
+    asked = (*AT_51, check_done("rows", panel=Panel.VALIDATION), UndoAsked(ANA, "wrong one"), undo)
+    move = next_move(state_of(*asked), LATER)
+    assert isinstance(move, Wait)
+    assert move.ask.kind is AskKind.APPROVE
+    assert "what it discards" in move.ask.text
+    assert allowed(state_of(*asked), c.Approve(undo.digest, "Ines Cruz"))
+
+
+def test_people_that_are_not_as_expected_have_no_role() -> None:
+    odd: tuple[Mapping[str, object], ...] = (
+        {},
+        {"name": 7},
+        {"roles": "incident commander"},
+        {"name": "x", "roles": 7},
+    )
+    state = state_of(begun(people=odd), runner_started(), RESTORE)
+    assert roles_of(state, "x") == ()
+    assert roles_of(state, "") == ()
+    assert allowed(state, APPROVE)
+
+
+def test_every_refusal_in_the_code_has_its_test_here() -> None:
+    tried = {type(command) for _, command, _, _ in REFUSALS.values()}
+    assert tried == set(c.NAMES.values())

@@ -1,0 +1,199 @@
+"""Each page in its important states, as text, at three sizes. `make frames` draws them anew; then look at them.
+
+A frame that changed is shown as a difference: would a tired operator still find the next key?
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from engines.backups.catalogue import Catalogue
+from engines.errors import RestoreError
+from engines.session import events as e
+from engines.session.plan import PlanKind, log_name
+from engines.session.store import Known
+from engines.session.work import Progress
+from engines.text import stamp
+from tests.tui import story
+from tests.tui.driving import at_the_console
+from tests.tui.outsides import World, joined
+from tests.tui.story import ANA, BLOCKING, CONFIG, FOLDER, GRID, NIGHT, UNSURE, Story
+from tui.app import Opening
+
+FRAMES = Path(__file__).parent / "frames"
+SIZES = ((80, 24), (60, 20), (120, 40))
+WRITE = os.environ.get("REINSTATE_FRAMES") == "write"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How to get somewhere, and the words that say that it is drawn."""
+
+    world: Callable[[], World]
+    sees: str
+    keys: tuple[str, ...] = ()
+    first: str = ""  # words to wait for before the keys
+    hints: bool = False
+
+
+def several_sessions() -> World:
+    def known(told: Story, *, alive: bool, ending: str = "7f3a", error: str = "") -> Known:
+        return Known(FOLDER.with_name(FOLDER.name[:-4] + ending), told.state, alive, error)
+
+    over = Story().handed_over().ran("5.1", "5.2").tell(e.SessionEnded(e.Ending.SIGNED_OFF))
+    return World(
+        sessions=(
+            known(Story().stopped(), alive=True),
+            known(Story().ready().approved().given("3.2").started("3.2"), alive=False, ending="11d0"),
+            known(over, alive=False, ending="9b2c"),
+            known(Story(), alive=False, ending="0bad", error="Journal line 3: it does not follow from line 2"),
+        )
+    )
+
+
+def running() -> World:
+    told = Story().ready().approved().ran("3.2", "3.3", "3.5").given("3.6").started("3.6")
+    told.now += timedelta(seconds=69)
+    world = joined(told)
+    assert world.runner is not None
+    step = told.state.step("3.6")
+    assert step is not None
+    lines = [f"20:05:{second:02} copied {second * 9} MB of 812 MB" for second in range(10, 58)]
+    world.runner.logs[log_name(step.step)] = "\n".join(lines) + "\n"
+    world.runner.say(Progress("3.6", 503_000_000, 812_000_000, "B", 7_200_000.0, 42.0))
+    return world
+
+
+def failed() -> Story:
+    told = Story().ready().approved().ran("3.2").given("3.3").started("3.3")
+    return told.ended("3.3", e.Result.FAILED, "Stopping the workers failed: exit 1.", "Look at supervisorctl status.")
+
+
+def undoing() -> Story:
+    told = Story().replaced()
+    told.tell(e.UndoAsked(ANA, "the wrong backup"))
+    steps = (
+        story.step("6.6", "Keep the present state", "keep-present", story.CONFIRM),
+        story.step("6.7", "Put the old database back", "put-back", story.TYPED, destructive=True),
+    )
+    return told.planned(PlanKind.UNDO, steps)
+
+
+def abandoned() -> Story:
+    told = Story().replaced().tell(e.NoteAdded(ANA, "The owner can't be reached."))
+    left = ("3.7 Replace the database: the old file is kept",)
+    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand", left))
+
+
+def overridden() -> Story:
+    told = Story().ready().checked(BLOCKING)
+    ines = e.Actor("ines", "ana")
+    return told.tell(e.CheckOverridden("write access", "FAIL", ines, "the folder is remounted by hand"))
+
+
+def with_incident(catalogue: Catalogue) -> World:
+    told = Story().begun().planned()
+    world = joined(told)
+    begun = told.state.begun
+    assert begun is not None
+    report = {"incident": {"id": "INC-2041", "started_at": stamp(NIGHT - timedelta(minutes=84))}}
+    told.state = replace(told.state, begun=replace(begun, incident=report))
+    world.catalogue = catalogue
+    return world
+
+
+def unreadable() -> World:
+    return World(catalogue=RestoreError("The folder /srv does not exist. Nothing was changed.", "Is it mounted?"))
+
+
+def hostile() -> World:
+    return World(catalogue=story.hostile_catalogue())
+
+
+SCENES = {
+    "start": Scene(World, "none yet"),
+    "start-hints": Scene(World, "h hides this", hints=True),
+    "start-sessions": Scene(several_sessions, "UNREADABLE"),
+    "backups": Scene(World, "CHECKING 62 %", ("enter",), "shop-staging"),
+    "backups-incident": Scene(lambda: with_incident(story.catalogue()), "AFTER the", ("1", "up"), "2 Readiness ▶"),
+    "backups-hostile": Scene(hostile, "NOT LISTED", ("enter",), "shop-staging"),
+    "backups-unreadable": Scene(unreadable, "Is it mounted?", ("enter",), "shop-staging"),
+    "backups-choose": Scene(World, "CAN'T BE RESTORED", ("enter", "down", "enter"), "shop-staging"),
+    "readiness-preparing": Scene(
+        lambda: joined(Story().begun().planned().ran("2.1", "2.2").started("2.3")),
+        "2.3 Check prerequisites is",
+    ),
+    "readiness-ready": Scene(lambda: joined(Story().ready()), "Enter shows the plan"),
+    "readiness-blocked": Scene(lambda: joined(Story().ready().checked(BLOCKING, UNSURE)), "2 checks block"),
+    "readiness-check": Scene(
+        lambda: joined(Story().ready().checked(BLOCKING, UNSURE)), "it is mended", ("enter",), "2 checks block"
+    ),
+    "readiness-overridden": Scene(lambda: joined(overridden()), "1 overridden"),
+    "readiness-approve": Scene(lambda: joined(Story().ready()), "approves exactly", ("enter",), "Enter shows the plan"),
+    "restore-confirm": Scene(lambda: joined(Story().ready().approved()), "Next: 3.2"),
+    "restore-running": Scene(running, "ETA 0:42"),
+    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop queue workers failed"),
+    "restore-decide": Scene(lambda: joined(failed()), "try the step", ("enter",), "3.3 Stop queue"),
+    "restore-typed": Scene(lambda: joined(Story().stopped()), "Enter runs it", ("enter",), "Next: 3.7"),
+    "restore-undo": Scene(lambda: joined(undoing()), "Steps of the undo"),
+    "restore-gone": Scene(lambda: World(told=Story().ready().approved().given("3.2").started("3.2")), "is gone"),
+    "restore-interrupt": Scene(running, "Nothing was interrupted", ("ctrl+c",), "ETA 0:42"),
+    "validation": Scene(lambda: joined(Story().compared(GRID)), "MISMATCH, expected", ("4",), "Next: 4.7"),
+    "handover": Scene(lambda: joined(Story().handed_over()), "not yet (omar)"),
+    "handover-abandoned": Scene(lambda: World(told=abandoned()), "going on by hand"),
+    "help": Scene(lambda: joined(Story().ready()), "Keys on this page", ("question_mark",), "Enter shows the plan"),
+}
+
+
+@pytest.fixture(autouse=True)
+def the_operator_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("name", SCENES)
+async def test_the_page_looks_as_it_was_looked_at(name: str) -> None:
+    scene = SCENES[name]
+    world = scene.world()
+    folder = FOLDER if world.told.state.begun else None
+    opening = Opening(config=CONFIG, folder=folder, name="ana", hints=scene.hints)
+    different: list[str] = []
+    async with at_the_console(world, opening=opening) as operator:
+        if scene.first:
+            await operator.sees(scene.first)
+        await operator.press(*scene.keys)
+        await operator.sees(scene.sees)
+        for width, height in SIZES:
+            drawn = await operator.at(width, height)
+            different += difference(FRAMES / f"{name}-{width}x{height}.txt", drawn)
+    assert not different, "\n".join(["Drawn anew by `make frames`:", *different])
+
+
+def difference(path: Path, drawn: str) -> list[str]:
+    if WRITE:
+        path.write_text(drawn)
+        return []
+    known = path.read_text() if path.exists() else ""
+    return list(difflib.unified_diff(known.splitlines(), drawn.splitlines(), path.name, "now", lineterm=""))
+
+
+@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+def test_help_and_the_way_out_are_on_the_screen(name: str, size: tuple[int, int]) -> None:
+    drawn = (FRAMES / f"{name}-{size[0]}x{size[1]}.txt").read_text()
+    lines = drawn.splitlines()
+    assert all(len(line) <= size[0] for line in lines)
+    assert len(lines) <= size[1]
+    dialogue = "Esc" in drawn and "? help" not in drawn
+    assert dialogue or ("? help" in lines[-1] and "q leave" in lines[-1])

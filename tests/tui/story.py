@@ -1,0 +1,265 @@
+"""A session told event by event, as the consoles see one, without a runner: a night in which rows were deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from engines.backups.catalogue import Backup, Catalogue, Status
+from engines.backups.checksums import Digest
+from engines.checks import Check, Panel, Verdict, fail, ok, unknown, warn
+from engines.config import Config, to_table
+from engines.people import Person, Role
+from engines.session import events as e
+from engines.session.plan import (
+    BackupIdentity,
+    Gate,
+    GateKind,
+    LossWindow,
+    Plan,
+    PlanKind,
+    Step,
+    TargetIdentity,
+    digest,
+)
+from engines.session.state import SessionState, after
+from engines.targets import Environment, SqliteTarget
+from engines.text import stamp
+
+NIGHT = datetime(2026, 11, 22, 20, 4, 11, tzinfo=UTC)
+SESSION = "2026-11-22T20-04-11Z-production-7f3a"
+FOLDER = Path("/var/lib/reinstate/sessions") / SESSION
+ANA = e.Actor("ana", "ana", console="c1")
+SHOP = SqliteTarget(
+    "shop",
+    "sqlite",
+    Environment.PRODUCTION,
+    Path("/srv/shop/database/database.sqlite"),
+    Path("/srv/shop/storage/backups/sqlite"),
+)
+STAGING = replace(SHOP, name="shop-staging", environment=Environment.STAGING, database=Path("/srv/staging/db.sqlite"))
+PEOPLE = (
+    Person("ana", "ana", (Role.OPERATOR,)),
+    Person("ines", "ines", (Role.COMMANDER,)),
+    Person("omar", "omar", (Role.OWNER,)),
+)
+CONFIG = Config({"shop": SHOP, "shop-staging": STAGING}, Path("/var/lib/reinstate"), PEOPLE)
+CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
+TYPED = Gate(GateKind.TYPED, Role.OPERATOR, "Going live. Type the target's name, shop.")
+OWNER_SIGNS = Gate(GateKind.SIGN_OFF, Role.OWNER, "I have validated the business workflows: the data is right.")
+COMMANDER_SIGNS = Gate(GateKind.SIGN_OFF, Role.COMMANDER, "Completion is announced; the session is closed.")
+BACKUP = {
+    "name": "shop-2026-11-22T19-00-00Z.sqlite",
+    "path": "/srv/shop/storage/backups/sqlite/shop-2026-11-22T19-00-00Z.sqlite",
+    "size": 812_000_000,
+    "taken_at": "2026-11-22T19:00:00.000Z",
+    "status": "VERIFIED",
+}
+
+
+def step(step_id: str, title: str, action: str, *gates: Gate, **more: object) -> Step:
+    shows = (f"php artisan {action}",)
+    return Step(id=step_id, title=title, action=action, shows=shows, gates=gates, **more)  # type: ignore[arg-type]  # each test names fields of Step
+
+
+PREPARE = (
+    step("2.1", "Look at the live database", "look"),
+    step("2.2", "Check disk space", "check-space"),
+    step("2.3", "Check prerequisites", "check-ground"),
+    step("2.4", "Stage the backup", "stage"),
+    step("2.5", "Prove the staged copy", "prove"),
+    step("2.6", "Compare with the incident report", "compare-staged"),
+)
+RESTORE = (
+    step("3.1", "Freeze deploys", "freeze", CONFIRM, configured=False, optional=True),
+    step("3.2", "Maintenance mode", "maintenance-on", CONFIRM, undo="php artisan up", optional=True),
+    step("3.3", "Stop queue workers", "stop-workers", CONFIRM, undo="start them again", optional=True),
+    step("3.5", "Prove that nobody has the database open", "prove-unused", CONFIRM),
+    step("3.6", "Safety snapshot", "snapshot", CONFIRM),
+    step("3.7", "Replace the database", "replace", TYPED, destructive=True, undo="the old file is kept beside the new"),
+    step("4.1", "Compare the live database with the incident report", "compare-live", CONFIRM),
+    step("4.7", "Start queue workers", "start-workers", CONFIRM, params={"puts_right": "stop-workers"}),
+    step("4.8", "Leave maintenance mode", "maintenance-off", CONFIRM, params={"puts_right": "maintenance-on"}),
+    step("5.1", "Sign off", "agree", OWNER_SIGNS, role=Role.OWNER),
+    step("5.2", "Announce completion and close", "clear-up", COMMANDER_SIGNS, role=Role.COMMANDER),
+)
+
+CHECKS = (
+    Check("staging", Panel.SPACE, Verdict.OK, "statvfs /srv/shop", "", 812_000_000, 120_400_000_000),
+    Check("safety snapshot", Panel.SPACE, Verdict.OK, "statvfs /var/lib", "", 1_700_000_000, 120_400_000_000),
+    ok("newest verified backup", "shop-2026-11-22T20-00-00Z.sqlite was taken 4:11 ago, one is due every 1:00:00"),
+    ok("who else is there", "3 processes have the database open: 2 php, 1 cron"),
+    warn("survives the terminal", "in an OS session of its own, but systemd may end it", "Run inside tmux."),
+    ok("commands", "9 of 9 configured commands exist"),
+)
+BLOCKING = fail("write access", "/srv/shop/database can't be written by ana", "Run as root.")
+UNSURE = unknown("open files", "the open files of www-data can't be seen by ana", "Run as root.")
+
+GRID = (
+    e.GridRow("users", 120_114, "120 000", 119_998, -2, "MISMATCH", "incident.toml"),
+    e.GridRow("transactions", 48_210_991, "48 209 377", 48_209_377, 0, "MATCH", "incident.toml"),
+    e.GridRow("audit_logs", None, "", 9_114_201, None, "NO EXPECTATION", ""),
+)
+RIGHT = tuple(replace(row, verdict="MATCH", difference=0) if row.verdict == "MISMATCH" else row for row in GRID)
+
+
+class Story:
+    """Tells events and folds them. Each is two seconds after the one before."""
+
+    def __init__(self) -> None:
+        self.state = SessionState()
+        self.now = NIGHT
+        self.entries: list[e.Entry] = []
+
+    def tell(self, *events: e.Event) -> Story:
+        for event in events:
+            entry = e.Entry(self.state.last_seq + 1, self.now, "runner", event, "")
+            self.entries.append(entry)
+            self.state = after(self.state, entry)
+            self.now += timedelta(seconds=2)
+        return self
+
+    # -- chapters -----------------------------------------------------------------------------------------
+
+    def begun(self, **approval: object) -> Story:
+        begun = e.SessionBegun(
+            session=SESSION,
+            target=to_table(SHOP),
+            environment="production",
+            engine="sqlite",
+            address=str(SHOP.database),
+            backup=BACKUP,
+            incident={},
+            incident_id="INC-2041",
+            people=tuple({"name": p.name, "login": p.login, "roles": [str(r) for r in p.roles]} for p in PEOPLE),
+            approval=approval,
+            operator=ANA,
+            host="bastion",
+            tool="reinstate 0.1.0",
+        )
+        runner = e.RunnerStarted(pid=4711, started=1, reason="begin", versions={"tool": "0.1.0"}, survives="tmux")
+        return self.tell(begun, runner)
+
+    def planned(self, kind: PlanKind = PlanKind.PREPARE, steps: tuple[Step, ...] = PREPARE) -> Story:
+        restoring = kind is PlanKind.RESTORE
+        plan = Plan(
+            kind=kind,
+            revision=self.state.plan.revision + 1 if self.state.plan else 1,
+            session=SESSION,
+            made_at=stamp(self.now),
+            target=TargetIdentity("shop", "sqlite", "production", str(SHOP.database), {"inode": "131 on 259:1"}),
+            backup=BackupIdentity(
+                str(BACKUP["name"]), str(BACKUP["path"]), 812_000_000, str(BACKUP["taken_at"]), "ab" * 32, "VERIFIED"
+            ),
+            incident="INC-2041",
+            steps=steps,
+            needs_approval=restoring,
+            nonce="n",
+            loss=LossWindow("2026-11-22T19:00:00.000Z", "2026-11-22T19:41:00.000Z", 2460.0) if restoring else None,
+            estimate=94.0 if restoring else None,
+            objective=3600.0 if restoring else None,
+        )
+        return self.tell(e.PlanMade(plan, digest(plan)))
+
+    def checked(self, *checks: Check) -> Story:
+        return self.tell(*(e.CheckDone(check) for check in checks or CHECKS))
+
+    def ran(self, *ids: str, message: str = "") -> Story:
+        """Each step is given its gates, begun and done."""
+        for step_id in ids:
+            self.given(step_id).started(step_id).ended(step_id, message=message)
+        return self
+
+    def given(self, step_id: str) -> Story:
+        known = self.state.step(step_id)
+        assert known is not None
+        names = {Role.OPERATOR: ANA, Role.OWNER: e.Actor("omar", "ana"), Role.COMMANDER: e.Actor("ines", "ana")}
+        return self.tell(*(e.GateGiven(step_id, g.kind, g.role, names[g.role], g.text) for g in known.step.gates))
+
+    def started(self, step_id: str) -> Story:
+        known = self.state.step(step_id)
+        assert known is not None
+        return self.tell(e.StepStarted(step_id, known.attempt + 1))
+
+    def ended(self, step_id: str, result: e.Result = e.Result.DONE, message: str = "", hint: str = "") -> Story:
+        ended = e.StepEnded(step=step_id, result=result, message=message, hint=hint, seconds=2.0)
+        return self.tell(ended)
+
+    def prepared(self) -> Story:
+        self.begun().planned()
+        self.ran("2.1", "2.2", "2.3", "2.4", "2.5", "2.6").checked()
+        return self.tell(e.GridMade("staged copy", RIGHT))
+
+    def ready(self) -> Story:
+        """Prepared, and the restore plan made."""
+        return self.prepared().planned(PlanKind.RESTORE, RESTORE)
+
+    def approved(self) -> Story:
+        until = stamp(self.now + timedelta(hours=4))
+        ines = e.Actor("ines", "ana")
+        self.tell(e.Approved(digest=self.state.plan_digest, actor=ines, until=until))
+        return self.tell(e.StepEnded(step="3.1", result=e.Result.SKIPPED, message="not configured"))
+
+    def stopped(self) -> Story:
+        return self.ready().approved().ran("3.2", "3.3", "3.5", "3.6")
+
+    def replaced(self) -> Story:
+        return self.stopped().ran("3.7")
+
+    def compared(self, rows: tuple[e.GridRow, ...] = RIGHT) -> Story:
+        return self.replaced().ran("4.1").tell(e.GridMade("live database", rows))
+
+    def handed_over(self) -> Story:
+        return self.compared().ran("4.7", "4.8")
+
+
+def backup(hours: int, status: Status, evidence: str = "", **more: object) -> Backup:
+    taken = NIGHT.replace(minute=0, second=0) - timedelta(hours=hours)
+    name = str(more.pop("name", f"shop-{taken:%Y-%m-%dT%H-%M-%SZ}.sqlite"))
+    expected = Digest("sha256", "ab" * 32, "checksums.txt line 3")
+    made = Backup(
+        name=name,
+        path=SHOP.backups / name,
+        kind="sqlite",
+        taken_at=taken,
+        taken_at_from="name",
+        size=812_000_000 - hours * 1_000_000,
+        mtime_ns=0,
+        inode=hours,
+        device=1,
+        expected=expected,
+        status=status,
+        evidence=evidence or f"sha256 {'ab' * 8} equals checksums.txt line 3",
+    )
+    return replace(made, **more)  # type: ignore[arg-type]  # each test names fields of Backup
+
+
+def catalogue() -> Catalogue:
+    backups = (
+        backup(0, Status.CHECKING, "Not compared yet with checksums.txt line 1", done=0.62),
+        backup(1, Status.VERIFIED),
+        backup(2, Status.MISMATCH, "sha256 is 1f2e3d4c5b6a7988…, checksums.txt line 3 says abababababababab…"),
+        backup(3, Status.NOT_LISTED, "Neither checksums.txt nor a .sha256 file names it"),
+        backup(4, Status.VERIFIED),
+        backup(6, Status.WEAK, "md5 equals checksums.txt line 6"),
+        backup(7, Status.MISSING_FILE, "checksums.txt line 7 lists it, but it is not in the folder"),
+    )
+    return Catalogue(str(SHOP.backups), backups, ("checksums.txt line 9: not a checksum line",))
+
+
+def hostile_catalogue() -> Catalogue:
+    names = (
+        "backup[/].sqlite",
+        "[red]x[/red].sqlite",
+        "\x1b]0;owned\x07\x1b[2J.sqlite",
+        "\u202egnp.sqlite",
+        "[@click=app.quit]x[/]",
+    )
+    backups = tuple(backup(n, Status.NOT_LISTED, "[/x] " + name, name=name) for n, name in enumerate(names))
+    return Catalogue("/srv/[/x]", backups, ("[/problem]",))
+
+
+def many(count: int) -> Iterator[Backup]:
+    return (backup(n, Status.UNCHECKED, "Not compared yet") for n in range(count))

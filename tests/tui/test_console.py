@@ -1,0 +1,155 @@
+"""The whole job by keys, on a session that is told event by event."""
+
+from __future__ import annotations
+
+from engines.errors import Refused
+from engines.people import Role
+from engines.session import commands as c
+from engines.session.events import GateGiven, Result
+from engines.session.plan import GateKind
+from tests.tui.driving import at_the_console
+from tests.tui.outsides import World, joined
+from tests.tui.story import ANA, FOLDER, Story
+from tui.view import Page
+
+
+async def test_a_target_opens_its_backups_and_a_verified_one_begins_a_session() -> None:
+    world = World()
+    async with at_the_console(world) as operator:
+        await operator.sees("shop-staging")
+        await operator.press("enter")
+        await operator.sees("CHECKING 62 %")
+        await operator.press("enter")
+        await operator.sees("Prepare a restore from this backup?")
+        await operator.press("enter")
+        await operator.sees("Look at the live database")
+        assert world.begun == ["shop from shop-2026-11-22T19-00-00Z.sqlite"]
+        assert operator.console.page is Page.READINESS
+
+
+async def test_a_backup_that_does_not_match_needs_another_key_than_enter() -> None:
+    world = World()
+    async with at_the_console(world) as operator:
+        await operator.press("enter")
+        await operator.sees("MISMATCH")
+        await operator.press("down", "enter")
+        await operator.sees("CAN'T BE RESTORED unless the incident commander overrides")
+        await operator.press("enter")
+        assert world.begun == []
+        await operator.press("y")
+        await operator.until(lambda: bool(world.begun), "the session has begun")
+
+
+async def test_enter_confirms_the_step_that_is_shown_and_nothing_else() -> None:
+    world = joined(Story().ready().approved())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.2 Maintenance mode")
+        await operator.press("enter")
+        await operator.until(lambda: bool(world.asked), "the runner is asked")
+        assert [type(command).__name__ for command in world.asked] == ["Give"]
+        assert world.asked[0] == c.Give("3.2", GateKind.CONFIRM, Role.OPERATOR)
+
+
+async def test_the_wrong_target_name_is_refused_in_the_dialogue_and_what_was_typed_stays() -> None:
+    world = joined(Story().stopped())
+    assert world.runner is not None
+    world.runner.refusal = Refused("That is not the target's name. Nothing was changed.", "Type shop exactly.")
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7 Replace the database")
+        await operator.press("enter")
+        await operator.sees("The target's name")
+        await operator.types("shopp")
+        await operator.press("enter")
+        await operator.sees("That is not the target's name. Nothing was changed. Type shop exactly.")
+        assert "shopp" in operator.screen
+        world.runner.refusal = None
+        await operator.press("backspace", "enter")
+        await operator.until(lambda: operator.console.dialogue is None, "the dialogue is gone")
+        assert world.asked[-1] == c.Give("3.7", GateKind.TYPED, Role.OPERATOR, "ana", "shop")
+
+
+async def test_a_key_that_is_blocked_says_why_and_asks_nobody() -> None:
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7")
+        await operator.press("s")
+        await operator.sees("No such step is under way, so there is nothing to stop.")
+        assert world.asked == []
+
+
+async def test_a_failed_step_offers_what_can_be_done() -> None:
+    told = Story().ready().approved().given("3.2").started("3.2")
+    told.ended("3.2", Result.FAILED, "php artisan down exited with 1.", "Look at the log.")
+    world = joined(told)
+    async with at_the_console(world) as operator:
+        await operator.sees("3.2 Maintenance mode failed: php artisan down exited with 1.")
+        await operator.press("enter")
+        await operator.sees("try the step again from its start")
+        await operator.press("r")
+        await operator.until(lambda: world.asked == [c.Retry("3.2")], "it is tried again")
+
+
+async def test_the_console_follows_the_next_key_from_page_to_page() -> None:
+    world = joined(Story().ready())
+    async with at_the_console(world) as operator:
+        await operator.sees("[2 Readiness ▶]")
+        world.told.approved()
+        assert world.runner is not None
+        world.runner.say(world.told.entries[-1])
+        await operator.sees("[3 Restore ▶]")
+
+
+async def test_a_page_opened_by_hand_stays_and_says_where_the_next_key_is() -> None:
+    world = joined(Story().ready().approved())
+    async with at_the_console(world) as operator:
+        await operator.sees("[3 Restore ▶]")
+        await operator.press("4")
+        await operator.sees("[4 Validation]")
+        world.told.ran("3.2")
+        assert world.runner is not None
+        world.runner.say(world.told.entries[-1])
+        await operator.sees("The next key is on page 3, Restore")
+        assert operator.console.page is Page.VALIDATION
+        await operator.press("enter")
+        await operator.sees("[3 Restore ▶]")
+        assert world.asked == []
+
+
+async def test_a_session_without_a_runner_is_shown_and_resumed_only_after_a_question() -> None:
+    world = World(told=Story().ready().approved().given("3.2").started("3.2"))
+    async with at_the_console(world) as operator:
+        await operator.sees("The runner is gone.")
+        await operator.press("u")
+        await operator.sees("nothing can be asked of it. R resumes it.")
+        await operator.press("R")
+        await operator.sees("that outcome is not known yet")
+        assert world.resumed == []
+        await operator.press("enter")
+        await operator.until(lambda: world.resumed == [FOLDER], "it is resumed")
+
+
+async def test_ctrl_c_asks_first_whatever_is_on_the_screen() -> None:
+    world = joined(Story().ready().approved().given("3.2").started("3.2"))
+    async with at_the_console(world) as operator:
+        await operator.sees("3.2 Maintenance mode is under way")
+        await operator.press("n")
+        await operator.sees("A note for the post-mortem")
+        await operator.press("ctrl+c")
+        await operator.sees("Nothing was interrupted.")
+        await operator.press("ctrl+c", "s")
+        await operator.until(lambda: world.asked == [c.Stop("3.2")], "it is asked to stop")
+
+
+async def test_what_the_dialogue_asked_for_closes_it_when_it_has_happened() -> None:
+    world = joined(Story().handed_over())
+    assert world.runner is not None
+    world.runner.answers = lambda _: world.told.tell(
+        GateGiven("5.1", GateKind.SIGN_OFF, Role.OWNER, ANA, "the data is right")
+    )
+    async with at_the_console(world) as operator:
+        await operator.sees("application owner: not yet (omar)")
+        await operator.press("enter")
+        await operator.sees("Name of the application owner (omar)")
+        await operator.types("omar")
+        await operator.press("enter")
+        await operator.sees("✔ application owner")

@@ -1,0 +1,65 @@
+"""Following a log that grows, floods, or is not there yet."""
+
+from __future__ import annotations
+
+from engines.errors import RestoreError
+from engines.session.client import LogPiece
+from tui.logs import BEHIND, KEPT, LogReader
+
+
+class GrowingLog:
+    """A file as the runner serves it, at most 64 KiB at a time."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.reads = 0
+
+    async def read(self, _file: str, offset: int) -> LogPiece:
+        self.reads += 1
+        if self.content is None:
+            raise RestoreError("The log can't be read.", "It may not have begun yet.")
+        start = max(len(self.content) + offset, 0) if offset < 0 else min(offset, len(self.content))
+        piece = self.content[start : start + 65536]
+        return LogPiece(piece.decode(errors="replace"), start, start + len(piece), len(self.content))
+
+
+async def test_a_log_that_has_not_begun_is_empty_and_then_followed() -> None:
+    log, reader = GrowingLog(), LogReader()
+    assert not await reader.follow("a.log", log.read)
+    log.content = b"one\ntwo\nthr"
+    assert await reader.follow("a.log", log.read)
+    assert list(reader.seen.lines) == ["one", "two"]
+    log.content += b"ee\n"
+    assert await reader.follow("a.log", log.read)
+    assert list(reader.seen.lines) == ["one", "two", "three"]
+    assert not await reader.follow("a.log", log.read)
+
+
+async def test_a_long_log_is_read_from_its_end_and_says_that_it_is_cut() -> None:
+    log, reader = GrowingLog(), LogReader()
+    log.content = b"".join(b"line %07d\n" % number for number in range(100_000))
+    await reader.follow("a.log", log.read)
+    assert reader.seen.lines[-1] == "line 0099999"
+    assert all(line.startswith("line ") and len(line) == 12 for line in reader.seen.lines)
+    assert reader.seen.cut
+    assert log.reads < 5
+
+
+async def test_a_flood_is_jumped_over_and_only_so_much_is_kept() -> None:
+    log, reader = GrowingLog(), LogReader()
+    log.content = b"first\n"
+    await reader.follow("a.log", log.read)
+    log.content += b"x\n" * BEHIND
+    await reader.follow("a.log", log.read)
+    assert len(reader.seen.lines) <= KEPT
+    assert reader.seen.cut
+    assert "first" not in reader.seen.lines
+
+
+async def test_another_log_begins_anew() -> None:
+    log, reader = GrowingLog(), LogReader()
+    log.content = b"one\n"
+    await reader.follow("a.log", log.read)
+    await reader.follow("b.log", log.read)
+    assert reader.seen.file == "b.log"
+    assert reader.seen.lines == ("one",)

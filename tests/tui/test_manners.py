@@ -1,0 +1,217 @@
+"""How the console behaves at its edges: haste, refusals, hostile text, many rows, a slow line."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from textual.geometry import Region
+from textual.widget import Widget
+
+from engines.backups.catalogue import Backup, Catalogue, Status
+from engines.checks import fail
+from engines.errors import Refused
+from engines.session import commands as c
+from engines.session.client import Gone
+from engines.session.events import Approved, Ending, NoteAdded, Result, SessionEnded
+from engines.session.plan import PlanKind
+from tests.tui.driving import at_the_console
+from tests.tui.outsides import FakeRunner, World, joined
+from tests.tui.story import ANA, BLOCKING, CONFIG, PREPARE, RESTORE, Story, backup, many
+from tui.app import Opening
+from tui.view import Page, Shelf
+from tui.widgets.backups import backup_line
+from tui.widgets.cells import Line
+
+
+async def test_an_enter_that_comes_before_the_question_can_be_read_confirms_nothing() -> None:
+    world = joined(Story().ready().approved())
+    async with at_the_console(world, read_first=60) as operator:
+        await operator.sees("Next: 3.2 Maintenance mode")
+        await operator.press("enter", "enter")
+        await operator.sees("That Enter came too soon to be an answer to step 3.2.")
+        assert world.asked == []
+
+
+async def test_a_refusal_to_begin_is_shown_and_the_backups_stay() -> None:
+    world = World(refusal=Refused("Session 7f3a of shop is unfinished. Nothing was changed.", "reinstate attach 7f3a"))
+    async with at_the_console(world) as operator:
+        await operator.press("enter")
+        await operator.sees("Enter chooses this backup")
+        await operator.press("enter", "enter")
+        await operator.sees("Session 7f3a of shop is unfinished. Nothing was changed. reinstate attach 7f3a")
+        assert operator.console.page is Page.BACKUPS
+
+
+async def test_text_from_outside_is_only_ever_text() -> None:
+    hostile = "[/x][red] \x1b[2J\x1b]0;owned\x07 \u202eabc [@click=app.quit]y[/]"
+    told = Story().begun().planned(steps=(replace(PREPARE[0], title=hostile, shows=(hostile,)),))
+    told.checked(fail(hostile, hostile, hostile)).tell(NoteAdded(ANA, hostile)).started("2.1")
+    told.ended("2.1", Result.FAILED, hostile, hostile)
+    async with at_the_console(joined(told)) as operator:
+        for page in "24513":
+            await operator.press(page)
+            await operator.sees("[/x][red]")
+            assert "\x1b" not in operator.screen
+            assert "owned" not in operator.screen
+        await operator.press("2", "enter")
+        await operator.sees("Nothing happens until you choose.")
+        await operator.press("escape", "question_mark")
+        await operator.sees("Keys on this page")
+        await operator.press("escape", "tab", "c")
+        await operator.sees("Exactly this is done")
+
+
+async def test_ten_thousand_backups_are_drawn_a_screenful_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def counting(backup: Backup, shelf: Shelf, now: datetime, width: int) -> Line:
+        drawn.append(width)
+        return backup_line(backup, shelf, now, width)
+
+    monkeypatch.setattr("screens.backups.backup_line", counting)
+    world = World(catalogue=Catalogue("/srv/backups", tuple(many(10_000)), ()))
+    async with at_the_console(world) as operator:
+        await operator.press("enter")
+        await operator.sees("10 000 to check")
+        drawn.clear()
+        await operator.press("end")
+        await operator.sees("↑9 9")
+        assert 0 < len(drawn) < 200
+
+
+async def test_the_filter_narrows_the_list_and_esc_takes_it_away() -> None:
+    async with at_the_console(World()) as operator:
+        await operator.press("enter")
+        await operator.sees("2 of 7 VERIFIED")
+        await operator.press("slash", *"mismatch")
+        await operator.sees("filter: 1")
+        await operator.press("enter")
+        await operator.sees("MISMATCH: sha256 is")
+        await operator.press("escape")
+        await operator.sees("2 of 7 VERIFIED, 1 to check")
+
+
+async def test_one_backup_is_verified_again_on_request() -> None:
+    world = World(verified=lambda backup: replace(backup, status=Status.MISMATCH, evidence="read just now"))
+    world.catalogue = Catalogue("/srv/backups", (backup(1, Status.VERIFIED),), ())
+    async with at_the_console(world) as operator:
+        await operator.press("enter")
+        await operator.sees("1 VERIFIED")
+        await operator.press("v")
+        await operator.sees("MISMATCH: read just now")
+
+
+async def test_a_session_that_is_over_can_only_be_read() -> None:
+    told = Story().handed_over().ran("5.1", "5.2").tell(SessionEnded(Ending.SIGNED_OFF))
+    world = World(told=told)
+    async with at_the_console(world) as operator:
+        await operator.sees("The session is over: signed off.")
+        await operator.press("u")
+        await operator.sees("The session is over. Its record is on page 5.")
+        await operator.press("escape")
+        await operator.sees("choose what to restore")
+
+
+async def test_an_overriding_name_and_reason_reach_the_runner() -> None:
+    world = joined(Story().ready().checked(BLOCKING))
+    async with at_the_console(world) as operator:
+        await operator.sees("1 check blocks: write access")
+        await operator.press("enter")
+        await operator.sees("the incident commander overrides it")
+        await operator.press("o")
+        await operator.sees("Name of the incident commander (ines)")
+        await operator.types("ines")
+        await operator.press("enter")
+        await operator.types("remounted")
+        await operator.press("enter")
+        await operator.until(lambda: bool(world.asked), "the runner is asked")
+        assert world.asked == [c.Override("write access", "ines", "remounted")]
+
+
+async def test_both_zones_are_shown_where_the_operators_own_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    time.tzset()
+    async with at_the_console(World()) as operator:
+        await operator.press("enter")
+        await operator.sees("taken 2026-11-22 19:00 UTC (20:00 CET)")
+    monkeypatch.undo()
+    time.tzset()
+
+
+async def test_a_second_that_passes_redraws_the_clock_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = joined(Story().stopped())
+    redrawn: set[str] = set()
+
+    async with at_the_console(world) as operator:
+        await operator.sees("T+0:01:14")
+
+        def refresh(widget: Widget, *regions: Region, **how: bool) -> Widget:
+            redrawn.add(type(widget).__name__)
+            return whole(widget, *regions, **how)
+
+        whole = Widget.refresh
+        monkeypatch.setattr(Widget, "refresh", refresh)
+        world.told.now += timedelta(seconds=1)
+        await operator.sees("T+0:01:15")
+        assert redrawn == {"Header"}
+
+
+async def test_an_incident_report_that_cannot_be_used_is_shown_before_anything_else() -> None:
+    opening = Opening(config=CONFIG, incident=Path("/nowhere/incident.toml"), name="ana")
+    async with at_the_console(World(), opening=opening) as operator:
+        await operator.sees("The incident report can't be used")
+        await operator.press("escape")
+        await operator.sees("No incident report is loaded")
+
+
+async def test_another_backup_can_be_chosen_until_the_restore_has_begun() -> None:
+    world = joined(Story().ready())
+    async with at_the_console(world) as operator:
+        await operator.sees("Enter shows the plan")
+        await operator.press("1")
+        await operator.sees("<< chosen")
+        await operator.press("down", "down", "down")
+        await operator.sees("Enter chooses the selected one instead.")
+        await operator.press("enter")
+        await operator.sees("Restore this backup instead?")
+        await operator.press("enter")
+        await operator.until(lambda: bool(world.asked), "the runner is asked")
+        assert isinstance(world.asked[0], c.Choose)
+        assert world.asked[0].backup["name"] == "shop-2026-11-22T16-00-00Z.sqlite"
+
+
+async def test_a_line_that_is_cut_while_the_runner_lives_is_taken_up_again() -> None:
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7")
+        cut = world.runner
+        assert cut is not None
+        world.runner = FakeRunner(world.told)
+        cut.say(Gone())
+        await operator.until(lambda: cut.closed, "the cut line is closed")
+        await operator.press("n")
+        await operator.types("still here")
+        await operator.press("enter")
+        await operator.until(lambda: world.asked == [c.Note("still here")], "the other line is used")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+async def test_what_is_asked_stays_on_the_screen_however_much_there_is_to_read(size: tuple[int, int]) -> None:
+    long = tuple(f"do thing {number} to /a/path/that/is/long/enough/to/need/more/than/one/line" for number in range(30))
+    steps = (replace(RESTORE[5], shows=long),)
+    told = Story().prepared().planned(PlanKind.RESTORE, steps)
+    told.tell(Approved(digest=told.state.plan_digest, actor=ANA, until="2026-11-23T00:00:00.000Z"))
+    async with at_the_console(joined(told), size=size) as operator:
+        await operator.sees("Next: 3.7")
+        await operator.press("enter")
+        await operator.sees("The target's name Enter runs it Esc back ↑ ↓ PgUp PgDn read")
+        await operator.press(*["pagedown"] * 12)
+        await operator.sees("do thing 29")
+        await operator.press("enter")
+        await operator.sees("type it first. Nothing was changed. Enter runs it Esc back")
+        await operator.press("escape", "x")
+        await operator.sees("Why it is abandoned Enter ends the session")

@@ -1,0 +1,95 @@
+"""Where the next key is, and what comes next in one sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from engines.session import events as e
+from engines.session.plan import PlanKind
+from tests.tui.story import ANA, BLOCKING, GRID, RESTORE, Story
+from tui.blocked import blocked
+from tui.pages import marks, page_for, upcoming
+from tui.view import Line, Page, View
+
+
+def seen(told: Story, line: Line = Line.ALIVE) -> View:
+    return View(state=told.state, now=told.now, me=ANA, line=line)
+
+
+@pytest.mark.parametrize(
+    ("told", "page"),
+    [
+        (Story().begun(), Page.READINESS),
+        (Story().begun().planned().ran("2.1").started("2.2"), Page.READINESS),
+        (Story().ready(), Page.READINESS),
+        (Story().ready().checked(BLOCKING), Page.READINESS),
+        (Story().ready().approved(), Page.RESTORE),
+        (Story().stopped().checked(BLOCKING), Page.READINESS),
+        (Story().compared(GRID), Page.RESTORE),
+        (Story().handed_over(), Page.HANDOVER),
+        (Story().handed_over().given("5.1").started("5.1"), Page.HANDOVER),
+        (Story().replaced().tell(e.UndoAsked(ANA, "why")).planned(PlanKind.UNDO, RESTORE[:2]), Page.RESTORE),
+        (Story().ready().tell(e.SessionEnded(e.Ending.ABANDONED)), Page.HANDOVER),
+    ],
+)
+def test_the_next_key_is_on(told: Story, page: Page) -> None:
+    view = seen(told)
+    assert page_for(told.state, view.ask) is page
+    if told.state.ended is None:
+        assert marks(view)[page] == "▶"
+
+
+def test_what_is_confirmed_is_named() -> None:
+    coming = upcoming(seen(Story().ready().approved()), Page.RESTORE)
+    assert coming.text == "Next: 3.2 Maintenance mode. Enter runs it."
+    assert coming.enter == "run it"
+
+
+def test_elsewhere_the_page_of_the_next_key_is_named() -> None:
+    coming = upcoming(seen(Story().handed_over()), Page.BACKUPS)
+    assert coming.text.startswith("The next key is on page 5, Handover: application owner: ")
+
+
+def test_while_a_step_runs_enter_does_nothing() -> None:
+    assert upcoming(seen(Story().begun().planned().started("2.1")), Page.READINESS).enter == ""
+
+
+def test_a_step_that_is_asked_to_stop_says_so() -> None:
+    told = Story().begun().planned().started("2.1").tell(e.StopAsked("2.1", ANA))
+    assert "asked to stop" in upcoming(seen(told), Page.READINESS).text
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("stop", "nothing to stop"),
+        ("approve", "This plan is approved already."),
+        ("again", "Nothing has failed here"),
+        ("skip", "3.7 Replace the database can't be skipped."),
+        ("override", "does not block anything"),
+        ("resume", "The runner is alive"),
+        ("grid", "only one grid so far"),
+        ("log", "has not begun"),
+        ("choose", "The restore has begun, so this session keeps its backup."),
+        ("undo", ""),
+        ("abandon", ""),
+        ("note", ""),
+        ("plan", ""),
+        ("command", ""),
+    ],
+)
+def test_the_reason_why_a_key_does_nothing_comes_from_the_session(key: str, reason: str) -> None:
+    found = blocked(key, seen(Story().stopped()), "3.7")
+    assert reason in found if reason else found == ""
+
+
+@pytest.mark.parametrize("line", [Line.GONE, Line.OVER, Line.READ_ONLY, Line.NONE])
+def test_without_a_runner_to_ask_nothing_can_be_asked(line: Line) -> None:
+    view = seen(Story().stopped(), line)
+    assert all(blocked(key, view, "3.7") for key in ("undo", "abandon", "note", "again", "approve"))
+
+
+def test_the_keys_of_somebody_elses_keyboard_are_blocked_with_their_name() -> None:
+    told = Story().ready().approved().tell(e.KeyboardTaken(e.Actor("bob", "bob", console="c9"), "relief"))
+    assert "bob holds the keyboard" in blocked("undo", seen(told), "")
+    assert blocked("note", seen(told), "") == ""
