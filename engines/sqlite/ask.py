@@ -8,9 +8,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from engines.errors import RestoreError, UsageError
+from engines.hooks import Stop, never
 from engines.sqlite import connect
 from engines.sqlite.file_facts import live_header
-from engines.sqlite.files import Stop, never
 from engines.text import drawable
 
 Cell = str | int | float | None

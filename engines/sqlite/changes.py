@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.hooks import Stop, never
 from engines.sqlite.elsewhere import first_bytes
 from engines.sqlite.file_facts import live_header
-from engines.sqlite.files import Stop, key, never
+from engines.sqlite.files import key
 from engines.sqlite.proof import TableCount, count_tables
 from engines.text import count, drawable
 

@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from engines.errors import RestoreError
-from engines.sqlite.files import Stop, never
+from engines.hooks import Stop, never
 from engines.text import drawable
 
 _STEPS_BETWEEN_QUESTIONS = 50_000  # virtual machine instructions; a few milliseconds

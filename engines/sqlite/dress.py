@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from engines.errors import Refused, RestoreError
+from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import files
 from engines.sqlite.file_facts import HEADER_SIZE, header
 from engines.sqlite.lock import set_journal_mode
@@ -22,7 +23,7 @@ _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 _BUFFER = 4 * 1024 * 1024  # bytes
 
 
-def dress(swap: Swap, *, say: files.Say = files.silent, at: files.At = files.nowhere) -> None:
+def dress(swap: Swap, *, say: Say = silent, at: At = nowhere) -> None:
     """Gives the staged copy its final owner, mode, attributes and journal mode, and makes that durable.
 
     First makes sure that it still is what was verified. Can be repeated after a crash. Raises Refused; the live
@@ -112,7 +113,7 @@ def _hash_as_staged(swap: Swap) -> str:
     return digest.hexdigest()
 
 
-def _copy_attributes(swap: Swap, say: files.Say) -> None:
+def _copy_attributes(swap: Swap, say: Say) -> None:
     """SELinux label, ACL and user attributes of the live file. An ACL that the folder lent to the copy goes."""
     source = swap.live if swap.before is not None else None
     wanted = {} if source is None else {name: os.getxattr(source, name) for name in os.listxattr(source)}

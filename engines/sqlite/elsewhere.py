@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import RestoreError
+from engines.hooks import Progress, Stop, never, unmeasured
 from engines.sqlite.connect import stopped
-from engines.sqlite.files import Progress, Stop, never, unmeasured
 
 _SCRIPT = str(Path(__file__).with_name("apart.py"))
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")  # nothing else: an environment may hold secrets

@@ -1,4 +1,4 @@
-"""Names beside a database file, hooks that callers pass in, and what makes files and folders durable.
+"""Names beside a database file, and what makes files and folders durable.
 
 Nothing here opens a database.
 """
@@ -7,35 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from engines.errors import UsageError
 
-At = Callable[[str], None]  # told a point's name just before and just after each effect
-Say = Callable[[str], None]  # writes one line to the step's log
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
-Stop = Callable[[], bool]  # True when the operator asked for a safe stop
-
 SIDECAR_ENDINGS = ("-wal", "-shm", "-journal")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-
-
-def nowhere(_point: str) -> None:
-    """The default hook: does nothing."""
-
-
-def silent(_line: str) -> None:
-    """The default log: keeps nothing."""
-
-
-def unmeasured(_done: int, _total: int) -> None:
-    """The default progress: shows nothing."""
-
-
-def never() -> bool:
-    """The default stop: goes on."""
-    return False
 
 
 def beside(live: str, token: str, role: str) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from threading import Event
 
 from engines.errors import Refused
+from engines.hooks import Say, Stop, never, silent
 from engines.sqlite.connect import stopped
-from engines.sqlite.files import Say, Stop, key, never, sidecars, silent
+from engines.sqlite.files import key, sidecars
 from engines.text import drawable, duration
 
 _PROC = Path("/proc")

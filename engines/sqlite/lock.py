@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.errors import Refused, RestoreError
+from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import connect
-from engines.sqlite.files import At, Say, nowhere, present, sidecars, silent
+from engines.sqlite.files import present, sidecars
 from engines.sqlite.holders import holders
 from engines.text import drawable
 

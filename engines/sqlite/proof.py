@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import RestoreError
+from engines.hooks import Progress, Stop, never, unmeasured
 from engines.sqlite import connect
 from engines.sqlite.ask import Answer, ask
 from engines.sqlite.file_facts import Header, header, live_header
-from engines.sqlite.files import Progress, Stop, never, present, sidecars, unmeasured
+from engines.sqlite.files import present, sidecars
 from engines.text import drawable
 
 __all__ = ["Answer", "Proof", "TableCount", "ask", "count_tables", "prove"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import Problem, Refused, RestoreError, UsageError
+from engines.hooks import At, nowhere
 from engines.sqlite import files
 from engines.sqlite.proof import Proof
 from engines.text import drawable, parse_stamp
@@ -136,7 +137,7 @@ def due(folder: str, now: datetime) -> tuple[Snapshot, ...]:
     return tuple(reversed(over))
 
 
-def prune(folder: str, now: datetime, *, at: files.At = files.nowhere) -> tuple[str, ...]:
+def prune(folder: str, now: datetime, *, at: At = nowhere) -> tuple[str, ...]:
     """Removes what is due and ours, and returns the paths removed. The description goes last, so it can be repeated.
 
     A file of another size than described is somebody's: it and its description stay.

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import Refused, RestoreError
+from engines.hooks import At, Progress, Stop, never, nowhere, unmeasured
 from engines.sqlite import connect, files
 from engines.sqlite.elsewhere import ask_apart
 from engines.sqlite.file_facts import live_header
@@ -44,9 +45,9 @@ def raw_copy(
     live: str,
     folder: str,
     *,
-    progress: files.Progress = files.unmeasured,
-    stop: files.Stop = files.never,
-    at: files.At = files.nowhere,
+    progress: Progress = unmeasured,
+    stop: Stop = never,
+    at: At = nowhere,
 ) -> RawCopy:
     """Copies the database file and its sidecars as found into the new folder `folder`, byte by byte, and syncs them.
 
@@ -98,9 +99,9 @@ def take(
     kind: str = "before-restore",
     raw: RawCopy | None = None,
     deadline: float = 3600.0,
-    progress: files.Progress = files.unmeasured,
-    stop: files.Stop = files.never,
-    at: files.At = files.nowhere,
+    progress: Progress = unmeasured,
+    stop: Stop = never,
+    at: At = nowhere,
 ) -> Snapshot:
     """A consistent copy of the live database as `folder`/`name`.sqlite, proven to hold the same rows, and described.
 
@@ -190,9 +191,7 @@ def keep_raw(
     return snapshot
 
 
-def _back_up(
-    live: str, part: str, deadline: float, progress: files.Progress, stop: files.Stop, raw: RawCopy | None
-) -> None:
+def _back_up(live: str, part: str, deadline: float, progress: Progress, stop: Stop, raw: RawCopy | None) -> None:
     head = live_header(live)
     until = time.monotonic() + deadline
     page = 4096 if head is None else head.page_size

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 
 from engines.errors import Refused, RestoreError, UsageError
+from engines.hooks import At, Progress, Stop, never, nowhere, unmeasured
 from engines.sqlite import files
 from engines.sqlite.connect import stopped
 from engines.sqlite.file_facts import HEADER_SIZE, MAGIC, parse_header
@@ -46,9 +47,9 @@ def stage(
     token: str,
     expected: tuple[str, str] | None = None,
     *,
-    progress: files.Progress = files.unmeasured,
-    stop: files.Stop = files.never,
-    at: files.At = files.nowhere,
+    progress: Progress = unmeasured,
+    stop: Stop = never,
+    at: At = nowhere,
 ) -> Staged:
     """Copies `source` into the folder of the live database `beside`, hashing it on the way.
 
@@ -192,8 +193,8 @@ def _copy(
     target: int,
     total: int,
     digests: tuple[hashlib._Hash, ...],
-    progress: files.Progress,
-    stop: files.Stop,
+    progress: Progress,
+    stop: Stop,
 ) -> None:
     """Copies to the end of `source`; the same buffers are hashed on a second thread meanwhile."""
     free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.errors import Refused, RestoreError
+from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import files
 from engines.sqlite.changes import Change, Fingerprint, changed_since, fingerprint
 from engines.sqlite.dress import dress, refuse_undressed
@@ -46,8 +47,8 @@ def replace(
     *,
     timeout: float = 5.0,
     accept_unseen: bool = False,
-    say: files.Say = files.silent,
-    at: files.At = files.nowhere,
+    say: Say = silent,
+    at: At = nowhere,
 ) -> Position:
     """Makes the staged copy the live database; goes on from wherever a crash left it. Returns NEW.
 
@@ -80,7 +81,7 @@ def replace(
     return where(swap)
 
 
-def _go_over(swap: Swap, timeout: float, accept_unseen: bool, say: files.Say, at: files.At) -> None:
+def _go_over(swap: Swap, timeout: float, accept_unseen: bool, say: Say, at: At) -> None:
     with _held(swap, timeout, say, at):
         if files.key(swap.live) != swap.old:
             raise foreign(swap)
@@ -119,7 +120,7 @@ def _go_over(swap: Swap, timeout: float, accept_unseen: bool, say: files.Say, at
 
 
 @contextmanager
-def _held(swap: Swap, timeout: float, say: files.Say, at: files.At) -> Iterator[None]:
+def _held(swap: Swap, timeout: float, say: Say, at: At) -> Iterator[None]:
     """The exclusive lock on the old database, where there is one that can be locked."""
     if not swap.lockable:
         say(f"the old database is {swap.before_kind}: it is moved aside without a lock")
@@ -129,7 +130,7 @@ def _held(swap: Swap, timeout: float, say: files.Say, at: files.At) -> Iterator[
         yield
 
 
-def _move_old_sidecars(swap: Swap, at: files.At) -> None:
+def _move_old_sidecars(swap: Swap, at: At) -> None:
     """Gives -wal, -shm and -journal of an unopenable (or missing) database the kept name, as a set with it.
 
     Under the lock there are none. First the second names, durable; only then are the first ones taken away.
@@ -160,7 +161,7 @@ def _last_look(swap: Swap) -> None:
         raise foreign(swap)
 
 
-def _complete(swap: Swap, position: Position, timeout: float, say: files.Say, at: files.At) -> None:
+def _complete(swap: Swap, position: Position, timeout: float, say: Say, at: At) -> None:
     """After the rename: makes it durable, and takes back what an undo had begun."""
     files.sync_folder(swap.live)
     if position is Position.UNDOING:

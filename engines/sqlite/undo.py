@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engines.errors import Refused, RestoreError
+from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import files
 from engines.sqlite.holders import refuse_holders
 from engines.sqlite.inspect import look
@@ -20,8 +21,8 @@ def put_back(
     *,
     timeout: float = 5.0,
     accept_unseen: bool = False,
-    say: files.Say = files.silent,
-    at: files.At = files.nowhere,
+    say: Say = silent,
+    at: At = nowhere,
 ) -> Position:
     """Makes the database from before the swap live again: its file, owner, mode and journal mode. From every position.
 
@@ -58,7 +59,7 @@ def put_back(
     return position
 
 
-def clear(swap: Swap, *, at: files.At = files.nowhere) -> tuple[str, ...]:
+def clear(swap: Swap, *, at: At = nowhere) -> tuple[str, ...]:
     """After sign-off or abandoning: removes what is left of this swap's files, and returns their paths.
 
     From there on there is no undo but the safety snapshot. Raises Refused while the swap is half done.
@@ -80,7 +81,7 @@ def clear(swap: Swap, *, at: files.At = files.nowhere) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def _go_back(swap: Swap, timeout: float, accept_unseen: bool, say: files.Say, at: files.At) -> None:
+def _go_back(swap: Swap, timeout: float, accept_unseen: bool, say: Say, at: At) -> None:
     """From the new database live to the old one live. The path never vanishes, unless nothing was there before."""
     if swap.before_kind == "database" and swap.before_journal_mode is not None:
         set_journal_mode(swap.kept, swap.before_journal_mode, timeout=timeout)  # still aside: nobody has it open
@@ -110,7 +111,7 @@ def _go_back(swap: Swap, timeout: float, accept_unseen: bool, say: files.Say, at
         at("undo.rename-sync.after")
 
 
-def _move_new_sidecars(swap: Swap, at: files.At) -> None:
+def _move_new_sidecars(swap: Swap, at: At) -> None:
     """Sidecars of a new database that can't be opened any more go aside with it; under the lock there are none."""
     for sidecar, aside in zip(files.sidecars(swap.live), files.sidecars(swap.undone), strict=True):
         if files.key(sidecar) is not None:
@@ -118,7 +119,7 @@ def _move_new_sidecars(swap: Swap, at: files.At) -> None:
             at("undo.move-sidecar.after")
 
 
-def _return_sidecars(swap: Swap, at: files.At) -> None:
+def _return_sidecars(swap: Swap, at: At) -> None:
     """What was moved aside with an unopenable old database goes back to it, second names first."""
     pairs = [
         (kept, sidecar)
@@ -136,14 +137,14 @@ def _return_sidecars(swap: Swap, at: files.At) -> None:
         at("undo.unlink-sidecar.after")
 
 
-def _drop_second_name(swap: Swap, at: files.At) -> None:
+def _drop_second_name(swap: Swap, at: At) -> None:
     if swap.old is not None and files.key(swap.kept) == swap.old:
         Path(swap.kept).unlink()
         at("undo.unlink.after")
     files.sync_folder(swap.live)
 
 
-def _restore_form(swap: Swap, timeout: float, say: files.Say, at: files.At) -> None:
+def _restore_form(swap: Swap, timeout: float, say: Say, at: At) -> None:
     """Journal mode, owner and mode of the old file; a swap that got no further than its lock left the former DELETE."""
     if swap.before is None:
         return

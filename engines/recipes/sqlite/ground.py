@@ -15,12 +15,12 @@ from engines.application.probe import configured
 from engines.backups.catalogue import read
 from engines.checks import Check, Verdict
 from engines.errors import RestoreError
+from engines.hooks import Progress, Stop, never, unmeasured
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.recipes.sqlite.facts import describe, told_rows
 from engines.session.launch import survival, survival_check
 from engines.session.state import SessionState
 from engines.session.work import Work
-from engines.sqlite.files import Progress, Stop, never, unmeasured
 from engines.sqlite.holders import holders
 from engines.sqlite.inspect import Live, look, replaceable
 from engines.sqlite.proof import count_tables
