@@ -24,7 +24,7 @@ from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
-from tui.steering import configuration, found, incident_of, readable
+from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
 PROBLEMS = 8  # lines about what is wrong with a listing
@@ -233,7 +233,7 @@ def plan(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
     backup = _backup_named(target, arguments.backup)
-    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments))
+    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments), until_of(arguments))
     name = digest(dry.plan)
     if arguments.json:
         json(
