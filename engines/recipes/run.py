@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
 from engines.config import from_table
-from engines.errors import UsageError
+from engines.recipes.mysql import MysqlRecipe
 from engines.recipes.sqlite import SqliteRecipe
 from engines.session.events import SessionBegun
 from engines.session.main import main
@@ -16,15 +17,20 @@ from engines.targets import SqliteTarget
 
 def recipe_for(begun: SessionBegun) -> Recipe:
     target = from_table(begun.target)
-    if not isinstance(target, SqliteTarget):
-        raise UsageError(f"The engine {begun.engine!r} is not available in this version.", "reinstate --version")
-    return SqliteRecipe(target)
+    return SqliteRecipe(target) if isinstance(target, SqliteTarget) else MysqlRecipe(target)
 
 
-def lock_for(begun: SessionBegun) -> Path:
-    """Beside the database, under its real name: two names of one database share the lock."""
-    real = Path(begun.address).resolve()
-    return real.with_name(f".{real.name}.reinstate.lock")
+def lock_for(begun: SessionBegun, folder: Path) -> Path:
+    """Beside an SQLite database, under its real name: two names of one database share the lock.
+
+    A schema has no file: its lock is beside the sessions of this machine, and GET_LOCK on the server keeps the other
+    machines out.
+    """
+    if begun.engine == "sqlite":
+        real = Path(begun.address).resolve()
+        return real.with_name(f".{real.name}.reinstate.lock")
+    address = hashlib.sha256(begun.address.encode()).hexdigest()[:16]
+    return folder.parent.parent / f".{address}.reinstate.lock"
 
 
 if __name__ == "__main__":

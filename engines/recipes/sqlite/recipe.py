@@ -78,6 +78,9 @@ class SqliteRecipe:
             return ACTIONS[action](work, self._target)
         return around.perform(work, self._target.application)
 
+    def quiet(self, _state: SessionState) -> tuple[str, ...]:
+        return ()  # its work runs in the runner and in its children alone
+
     def probe(self, step: Step, state: SessionState) -> Finding:
         if step.action in ("replace", "put-back"):
             swap = planned_swap(state)
