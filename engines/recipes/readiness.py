@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 
 from engines import checks
 from engines.backups.catalogue import Backup, Catalogue, Status
-from engines.backups.freshness import freshness
+from engines.backups.freshness import NAME, freshness
 from engines.backups.verify import verify
 from engines.checks import Check
 from engines.errors import RestoreError
@@ -33,7 +33,7 @@ def fresh(
     try:
         catalogue = listing()
     except RestoreError as error:
-        return checks.fail("Backups are fresh", error.message, error.hint)
+        return checks.fail(NAME, error.message, error.hint)
     settled: list[Backup] = []
     for backup in catalogue.backups:
         known = any(one.status is Status.VERIFIED for one in settled)

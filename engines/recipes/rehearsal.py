@@ -15,7 +15,7 @@ from engines.recipes import sessions
 from engines.recipes.mysql.until import Until
 from engines.recipes.sqlite import ground, plans
 from engines.recipes.sqlite.facts import Found, describe, swap_for
-from engines.recipes.sqlite.replacing import CHECKSUM
+from engines.recipes.trust import CHECKSUM
 from engines.session.events import CheckDone, Entry
 from engines.session.plan import Plan
 from engines.session.state import SessionState, after, fold

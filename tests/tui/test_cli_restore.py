@@ -170,7 +170,7 @@ def test_a_backup_with_another_hash_is_refused(night: Night) -> None:
     other_bytes(night)
     said = night.restore()
     assert said.code == WAITS
-    assert "the catalogue says" in said.out
+    assert "is expected of it" in said.out
     assert night.world.rows() == OLD_ROWS
 
 
