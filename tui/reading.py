@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     path = Path(arguments.record)
-    if len(path.parts) == 1 and not os.path.lexists(path):
+    if "/" not in arguments.record and not path.is_file():
         config, _path = configuration(arguments)
         path = store.find(config.state, arguments.record).folder
     _refuse_special(path / RECORD if path.is_dir() else path)

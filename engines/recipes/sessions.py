@@ -119,8 +119,10 @@ def beginning(
 def resume(folder: Path) -> RunnerMark:
     """Start a runner on an unfinished session whose runner is gone.
 
-    On a session that is over it puts right what a kill at the very end left undone, and raises Refused.
+    On a session that is over it puts right what a kill at the very end left undone, and raises Refused. A privileged
+    run resumes only what nobody else could have written.
     """
+    store.refuse_untrusted(folder, privileged=os.geteuid() == 0)
     known = store.open_session(folder)
     if known.error:
         raise RestoreError(f"Session {known.id} can't be resumed: {known.error}", "reinstate verify says more.")
