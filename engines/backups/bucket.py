@@ -84,7 +84,7 @@ def read(
             known = replace(known, evidence=f"Its {SIDECAR} file is read when it is verified")
         if found[name].archived:
             known = replace(
-                known, evidence=f"{known.evidence}; it is in {found[name].archived}: restore it there first"
+                known, evidence=f"{known.evidence}; it is in {found[name].archived}: have it restored first"
             )
         backups.append(row(name, found[name].place, kind, zone, found[name].written, known))
     for name, digest in missing(listing, found, wanted, problems):

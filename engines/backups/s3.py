@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Protocol
 
 from engines.backups.places import Service
@@ -105,10 +106,13 @@ def connected(service: Service, *, connections: int = 10, attempts: int = 3) -> 
     `attempts` is how often botocore itself tries, which can't be stopped while it waits.
     """
     import boto3
+    import botocore.session
     from botocore.config import Config
 
     with asking("The S3 service can't be used"):
-        session = boto3.Session(profile_name=service.profile or None, region_name=service.region or None)
+        core = botocore.session.Session(profile=service.profile or None)
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+        session = boto3.Session(botocore_session=core, region_name=service.region or None)
         client: S3 = session.client(
             "s3",
             endpoint_url=service.endpoint or None,
@@ -123,6 +127,19 @@ def connected(service: Service, *, connections: int = 10, attempts: int = 3) -> 
         yield client
     finally:
         client.close()
+
+
+def _moment(written: object) -> datetime:
+    """A time in an answer. botocore's own parser takes half of the time that a long listing takes."""
+    from botocore.utils import parse_timestamp
+
+    if isinstance(written, str) and written.endswith("Z"):
+        try:
+            return datetime.fromisoformat(written)
+        except ValueError:
+            pass
+    parsed: datetime = parse_timestamp(written)
+    return parsed
 
 
 @contextmanager
