@@ -78,7 +78,7 @@ class BackupsScreen(Screen[None]):
         panel = self.query_one("#backups", Rows)
         backups = self._filtered()
         panel.show(
-            [str(backup.path) for backup in backups],
+            [backup.where for backup in backups],
             lambda index, width: backup_line(backups[index], shelf, self.view.now, width),
             head=head(max(panel.size.width - 2, 0)) if backups else None,
             note=_tally(shelf, len(backups)),
@@ -176,7 +176,7 @@ def likely(shelf: Shelf) -> str:
     good = [backup for backup in early if backup.status is Status.VERIFIED]
     unread = [backup for backup in early if backup.status in (Status.UNCHECKED, Status.CHECKING)]
     first = next(iter((*chosen, *(good or unread), *early)), None)
-    return str(first.path) if first else ""
+    return first.where if first else ""
 
 
 def _moment(backup: Backup | None) -> datetime | None:

@@ -153,8 +153,8 @@ def backups(arguments: argparse.Namespace) -> int:
     catalogue = points.restore_points(target)
     known: tuple[Backup, ...] = catalogue.backups
     if not arguments.unchecked:
-        settled = {one.path: one for one in verify_all(known, lambda _one: None, lambda: False)}
-        known = tuple(settled.get(one.path, one) for one in known)
+        settled = {one.where: one for one in verify_all(known, lambda _one: None, lambda: False)}
+        known = tuple(settled.get(one.where, one) for one in known)
     if arguments.json:
         json(
             {"folder": catalogue.folder, "problems": catalogue.problems, "backups": [_backup_row(one) for one in known]}

@@ -97,4 +97,4 @@ class Shelf:
 
     def find(self, path: str) -> Backup | None:
         backups = self.catalogue.backups if self.catalogue else ()
-        return next((backup for backup in backups if str(backup.path) == path), None)
+        return next((backup for backup in backups if backup.where == path), None)

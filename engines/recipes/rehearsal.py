@@ -78,4 +78,4 @@ def _as_if_staged(backup: Backup, live: str) -> Staged:
     digest = backup.actual.hex if backup.actual and backup.actual.algorithm == "sha256" else ""
     device = os.stat(os.path.dirname(live)).st_dev  # noqa: PTH116, PTH120 - the path is text here
     path = files.beside(live, _NAME[-4:], "staged")
-    return Staged(path, device, 0, backup.size, backup.mtime_ns, digest, (), "", str(backup.path))
+    return Staged(path, device, 0, backup.size, 0, digest, (), "", backup.where)

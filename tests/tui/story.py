@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import Digest
+from engines.backups.places import FileAt
 from engines.checks import Check, Panel, Verdict, fail, ok, unknown, warn
 from engines.config import Config, to_table
 from engines.people import Person, Role
@@ -221,14 +222,10 @@ def backup(hours: int, status: Status, evidence: str = "", **more: object) -> Ba
     expected = Digest("sha256", "ab" * 32, "checksums.txt line 3")
     made = Backup(
         name=name,
-        path=SHOP.backups / name,
+        place=FileAt(SHOP.backups / name, 812_000_000 - hours * 1_000_000, 0, hours, 1),
         kind="sqlite",
         taken_at=taken,
         taken_at_from="name",
-        size=812_000_000 - hours * 1_000_000,
-        mtime_ns=0,
-        inode=hours,
-        device=1,
         expected=expected,
         status=status,
         evidence=evidence or f"sha256 {'ab' * 8} equals checksums.txt line 3",
