@@ -101,6 +101,7 @@ class ServerFacts:
     charsets: tuple[str, ...]
     collations: tuple[str, ...]
     accounts: tuple[str, ...] | None  # user@host
+    system_users: tuple[str, ...] | None  # MySQL: accounts with SYSTEM_USER, whose code not everybody may make
     roles: tuple[str, ...] = ()  # active on this login
     plugins: tuple[str, ...] = ()  # active ones that matter here
     unknown: Mapping[str, str] = field(default_factory=dict)  # field -> why it is not known
@@ -175,6 +176,7 @@ def look(connection: Connection[Cursor]) -> ServerFacts:
         charsets=_names(connection, "SELECT character_set_name FROM information_schema.character_sets"),
         collations=_collations(connection),
         accounts=asked.told("accounts", lambda: _accounts(connection)),
+        system_users=() if mariadb else asked.told("system_users", lambda: _system_users(connection)),
         roles=_roles(connection),
         plugins=plugins,
         unknown=asked.unknown,
@@ -252,6 +254,16 @@ def _plugins(connection: Connection[Cursor]) -> tuple[str, ...]:
 
 def _accounts(connection: Connection[Cursor]) -> tuple[str, ...]:
     rows = rows_of(connection, "SELECT user, host FROM mysql.user")
+    return tuple(sorted(f"{_plain(user)}@{_plain(host)}" for user, host in rows))
+
+
+def _system_users(connection: Connection[Cursor]) -> tuple[str, ...]:
+    try:
+        rows = rows_of(connection, "SELECT user, host FROM mysql.global_grants WHERE priv = 'SYSTEM_USER'")
+    except NotSaid as error:
+        if error.denied:
+            raise
+        return ()  # before 8.0.16 there is no such privilege
     return tuple(sorted(f"{_plain(user)}@{_plain(host)}" for user, host in rows))
 
 
