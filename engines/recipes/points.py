@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
+from engines import shelf
 from engines.backups import catalogue
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import Digest
 from engines.errors import RestoreError, UsageError
 from engines.recipes.mysql.until import Until
-from engines.sqlite import snapshot
 from engines.targets import MysqlTarget, Target
 from engines.text import parse_stamp, stamp
 
@@ -38,12 +38,12 @@ def _snapshots(target: Target) -> tuple[list[Backup], list[str]]:
     """Safety snapshots as restore points. Their descriptions give the hash that staging compares with."""
     if not target.snapshots.is_dir():
         return [], []
-    listing = snapshot.listed(str(target.snapshots))
+    listing = shelf.listed(str(target.snapshots), shelf.Snapshot)
     found = [_as_backup(kept) for kept in listing.snapshots if kept.path is not None and kept.target == target.name]
     return found, [str(problem) for problem in listing.damaged]
 
 
-def _as_backup(kept: snapshot.Snapshot) -> Backup:
+def _as_backup(kept: shelf.Snapshot) -> Backup:
     path = Path(str(kept.path))
     where = f"{kept.name}.toml"
     try:
