@@ -216,7 +216,8 @@ def _own(table: Mapping[str, Any], kind: type[Snapshot]) -> dict[str, Any]:
     """The fields that an engine has added, as far as a description holds them."""
     common = {one.name for one in fields(Snapshot)}
     own = [one for one in fields(kind) if one.name not in common]
-    found = {one.name: table[one.name] for one in own if one.name in table or one.default is MISSING}
+    must = {one.name for one in own if one.default is MISSING and one.default_factory is MISSING}
+    found = {one.name: table[one.name] for one in own if one.name in table or one.name in must}
     if not all(isinstance(value, str | int) for value in found.values()):
         raise ValueError("a field in it is neither text nor a number")
     return found
