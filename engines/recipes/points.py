@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines import shelf
 from engines.backups import catalogue, listed
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import Digest
@@ -14,7 +15,6 @@ from engines.backups.places import SCHEME, FileAt, ObjectAt, Place, Service, loc
 from engines.backups.verify import asked
 from engines.errors import RestoreError
 from engines.recipes.mysql.until import Until
-from engines.sqlite import snapshot
 from engines.targets import MysqlTarget, Target
 from engines.text import parse_stamp, stamp
 
@@ -44,14 +44,14 @@ def service_of(target: MysqlTarget) -> Service:
 
 def _snapshots(target: Target) -> tuple[list[Backup], list[str]]:
     """Safety snapshots as restore points. Their descriptions give the hash that staging compares with."""
-    if isinstance(target, MysqlTarget) or not target.snapshots.is_dir():
+    if not target.snapshots.is_dir():
         return [], []
-    listing = snapshot.listed(str(target.snapshots))
+    listing = shelf.listed(str(target.snapshots), shelf.Snapshot)
     found = [_as_backup(kept) for kept in listing.snapshots if kept.path is not None and kept.target == target.name]
     return found, [str(problem) for problem in listing.damaged]
 
 
-def _as_backup(kept: snapshot.Snapshot) -> Backup:
+def _as_backup(kept: shelf.Snapshot) -> Backup:
     path = Path(str(kept.path))
     where = f"{kept.name}.toml"
     try:
