@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from engines.errors import Refused, RestoreError
 from engines.mysql.connect import Login, Place, close, connect, connection_id, lost, quoted
+from engines.mysql.dumps.code import is_code
 from engines.mysql.dumps.effects import effect_of, words_of
 from engines.mysql.dumps.guards import LEFT_OUT
 from engines.mysql.dumps.packing import Opened, opened
@@ -72,6 +73,7 @@ class Job:
     defer: bool = True  # may indexes be built afterwards?
     binary_log: bool = True
     entry: str = ""  # of a zip
+    code: bool = True  # views, routines, triggers and events too? A staged load leaves them to mysql.stage.code
     done: frozenset[str] = frozenset()  # tables that an earlier attempt completed
 
 
@@ -174,6 +176,8 @@ class _Loading:
             self._ours = plain_name(part.text[3:].strip()) == self.job.source
             return
         if not self._ours or words.startswith(_SKIPPED) or _about_keys(part.text):
+            return
+        if not self.job.code and is_code(part.text):
             return
         effect = effect_of(part)
         if (effect is not None and effect.what in LEFT_OUT) or b"SQL_LOG_BIN" in part.text.upper():
