@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from engines.errors import RestoreError
-from engines.mysql.connect import write_option_file
+from engines.mysql.connect import connected, write_option_file
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.feed import Begun, Feed
-from engines.mysql.replay.plan import ReplayPlan
+from engines.mysql.replay.plan import Gtids, ReplayPlan
 from engines.mysql.replay.programs import (
     Programs,
     client,
@@ -35,6 +35,7 @@ from engines.mysql.replay.programs import (
     mysqlbinlog,
     mysqlbinlog_failure,
 )
+from engines.mysql.replay.progressed import must_be_new
 from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
 from engines.process import Piped, start_piped
 from engines.text import count, drawable, duration, size
@@ -55,6 +56,9 @@ def replay(plan: ReplayPlan, into: Into, hooks: Hooks | None = None, *, programs
     hooks = hooks or Hooks()
     programs = programs or Programs.of(plan.flavour)
     may_be_rewritten(plan)
+    if plan.gtids is Gtids.KEPT and plan.flavour is Flavour.MYSQL:
+        with connected(into.place, into.login) as connection:
+            must_be_new(connection, plan)
     option_file = into.private / f"replay-{secrets.token_hex(4)}.cnf"
     try:
         write_option_file(option_file, into.place, into.login, mariadb=plan.flavour is Flavour.MARIADB)

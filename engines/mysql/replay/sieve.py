@@ -152,7 +152,7 @@ class Sieve:
         if kind == Kind.TRANSACTION_PAYLOAD:
             return self._payload(event)
         if kind == Kind.MARIA_GTID:
-            self._head.append(self._maria_gtid(event))
+            self._head.extend(self._maria_gtid(event))
         else:
             self._head.append(self._as_sent(event))  # a GTID, or what the next statement needs: INSERT_ID, a variable
         return _NOTHING
@@ -208,11 +208,6 @@ class Sieve:
             self._maps, self._held, self._mixed, self._size = [], None, False, 0
             self._mine.clear()
         return self._give(*found) if found else _NOTHING
-
-    def _as_last(self, event: Event) -> bytes:
-        raw = bytearray(self._raw(event))
-        raw[HEADER + 6] |= STATEMENT_END
-        return self._sealed(raw)
 
     # -- statements -----------------------------------------------------------------------------------------
 
@@ -308,15 +303,18 @@ class Sieve:
             self._unfit("an XA COMMIT of what was prepared before, or was left out: its rows are not there")
         return self._give(self._as_sent(event)) if replayed else _NOTHING
 
-    def _maria_gtid(self, event: Event) -> Sent:
-        body = event.body
-        if body[12] & _XA:
-            self._xid = _maria_xid(body)
+    def _maria_gtid(self, event: Event) -> list[Sent]:
+        """MariaDB's GTID event is its BEGIN too. With a new GTID only that is left of it."""
+        flags = event.body[12]
+        if flags & _XA:
+            self._xid = _maria_xid(event.body)
         if not self.wanted.fresh:
-            return event
-        raw = bytearray(self._raw(event))
-        raw[HEADER : HEADER + 8] = bytes(8)  # without a number of its own the server gives it the next one
-        return self._sealed(raw)
+            return [event]
+        if flags & decoding.STANDALONE:
+            return []
+        statement = f"XA START {self._xid}" if flags & _XA else "BEGIN"
+        body = bytes(13) + b"\0" + statement.encode()  # no schema, no settings: the statement's own come with it
+        return [self._made(event, int(Kind.QUERY), body)]
 
     def _payload(self, event: Event) -> Sequence[Sent]:
         """A compressed transaction goes as it is where all of it is ours; else what is ours of it, unpacked."""
@@ -348,17 +346,23 @@ class Sieve:
         return self._raw(event) if self._inside else event
 
     def _raw(self, event: Event) -> bytes:
+        if self._inside:
+            return self._made(event, event.kind, event.body)
         assert self._log is not None  # noqa: S101 - begin_log comes first
-        if not self._inside:
-            return b"".join(self._log.pieces(event.position, event.end))
+        return b"".join(self._log.pieces(event.position, event.end))
+
+    def _made(self, event: Event, kind: int, body: bytes | memoryview) -> bytes:
+        """An event of this kind, otherwise as `event` is."""
+        assert self._log is not None  # noqa: S101 - begin_log comes first
         tail = 4 if self._log.format.checksums else 0
-        size = HEADER + len(event.body) + tail
-        plain = _header(event.time, event.kind, event.server_id, size, 0, event.flags) + event.body
+        plain = _header(event.time, kind, event.server_id, HEADER + len(body) + tail, 0, event.flags) + body
         return plain + crc32(plain).to_bytes(4, "little") if tail else plain
 
-    def _sealed(self, raw: bytearray) -> bytes:
-        """The event's bytes with the checksum that they have now, where the log has checksums."""
+    def _as_last(self, event: Event) -> bytes:
+        """A row event as its statement's last one."""
         assert self._log is not None  # noqa: S101 - begin_log comes first
+        raw = bytearray(self._raw(event))
+        raw[HEADER + 6] |= STATEMENT_END
         if self._log.format.checksums:
             raw[-4:] = crc32(raw[:-4]).to_bytes(4, "little")
         return bytes(raw)
