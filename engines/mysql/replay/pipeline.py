@@ -30,10 +30,9 @@ from engines.mysql.replay.programs import (
     Programs,
     client,
     client_failure,
-    commands,
-    may_be_rewritten,
     mysqlbinlog,
     mysqlbinlog_failure,
+    shows,
 )
 from engines.mysql.replay.progressed import must_be_new
 from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
@@ -55,15 +54,14 @@ def replay(plan: ReplayPlan, into: Into, hooks: Hooks | None = None, *, programs
     """Replay the plan. Raises RestoreError: the schema is unfinished then, at a point that is not known."""
     hooks = hooks or Hooks()
     programs = programs or Programs.of(plan.flavour)
-    may_be_rewritten(plan)
     if plan.gtids is Gtids.KEPT and plan.flavour is Flavour.MYSQL:
         with connected(into.place, into.login) as connection:
             must_be_new(connection, plan)
     option_file = into.private / f"replay-{secrets.token_hex(4)}.cnf"
     try:
-        write_option_file(option_file, into.place, into.login, mariadb=plan.flavour is Flavour.MARIADB)
-        for line in commands(plan, programs, option_file):
+        for line in shows(plan, programs, option_file):
             hooks.say(line)
+        write_option_file(option_file, into.place, into.login, mariadb=plan.flavour is Flavour.MARIADB)
         return _Replaying(plan, hooks, programs, option_file).run()
     finally:
         option_file.unlink(missing_ok=True)

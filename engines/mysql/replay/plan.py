@@ -6,7 +6,7 @@ here, with file and byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -24,7 +24,7 @@ from engines.mysql.binlogs.moments import Exclusion, Resolved, StopKind, StopPoi
 from engines.mysql.binlogs.transactions import Touched
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.sieve import Fate, Sieve, Wanted
-from engines.text import count, drawable, size, stamp
+from engines.text import count, drawable
 
 _NAMED: Final = 20  # transactions that a plan names of each kind
 _ASKED_EVERY: Final = 20_000  # events
@@ -83,6 +83,7 @@ class ReplayPlan:
     crossing: int = 0  # replayed in part, since they change other schemas too
     crossing_names: tuple[str, ...] = ()  # the first of them
     definitions: int = 0
+    code: int = 0  # of the definitions: triggers, routines, views, events
     statements: int = 0  # changes that are logged as statements
     temporary: bool = False  # do they use temporary tables?
     anonymous: int = 0  # transactions without a GTID
@@ -217,6 +218,7 @@ class _Tally:
     fates: dict[Fate, int] = field(default_factory=lambda: dict.fromkeys(Fate, 0))
     crossing: list[str] = field(default_factory=list)
     definitions: int = 0
+    code: int = 0
     statements: int = 0
     temporary: bool = False
     anonymous: int = 0
@@ -247,6 +249,7 @@ class _Tally:
         if sieve.fate is Fate.PART and len(self.crossing) < _NAMED:
             self.crossing.append(name)
         self.definitions += sieve.definitions
+        self.code += sieve.code
         self.statements += sieve.statements
         self.temporary |= sieve.temporary
         self.compressed |= done.compressed
@@ -272,6 +275,7 @@ class _Tally:
             crossing=self.fates[Fate.PART],
             crossing_names=tuple(self.crossing),
             definitions=self.definitions,
+            code=self.code,
             statements=self.statements,
             temporary=self.temporary,
             anonymous=self.anonymous,
@@ -346,17 +350,3 @@ def _notes(plan: ReplayPlan) -> Iterator[str]:
         yield f"{count(plan.crossing)} transactions are replayed without what they do to other schemas: {names}{more}"
     if plan.statements:
         yield f"{count(plan.statements)} changes are logged as statements, whose effect depends on the data they meet"
-
-
-def shows(plan: ReplayPlan, programs: Callable[[ReplayPlan], Sequence[str]]) -> tuple[str, ...]:
-    """The replay in lines for the operator; `programs` gives the commands."""
-    (first, begin), (last, end) = plan.start, plan.stop
-    reach = f", the last committed {stamp(plan.reaches)}" if plan.reaches else ""
-    lines = [
-        f"replay {count(plan.transactions)} transactions, {size(plan.size)} of log{reach}",
-        f"from {drawable(first)}:{begin} up to {drawable(last)}:{end}, in one session and in order",
-        *programs(plan),
-    ]
-    lines += [f"without {drawable(one.name)} ({drawable(one.file)}:{one.begin} to {one.end})" for one in plan.excluded]
-    lines.append("the target logs it in its binary log" if plan.binary_log else "it is left out of the binary log")
-    return (*lines, *plan.notes)

@@ -16,7 +16,7 @@ from engines.mysql.errors import meaning
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.plan import Gtids, ReplayPlan
 from engines.process import Command, shown
-from engines.text import drawable
+from engines.text import count, drawable, size, stamp
 
 UTC: Final[Mapping[str, str]] = {"TZ": "UTC"}  # what mysqlbinlog says about times depends on it
 _YEAR: Final = 365 * 86_400.0  # seconds: how long a replay takes is not known beforehand
@@ -71,23 +71,40 @@ def client(plan: ReplayPlan, programs: Programs, option_file: Path) -> Command:
 
 
 def may_be_rewritten(plan: ReplayPlan) -> None:
-    """--rewrite-db takes from->to, in which a name that holds the arrow would mean something else. Refuses."""
-    for name in (plan.source, plan.schema):
-        if plan.staged and ("->" in name or name != name.strip()):
-            raise Refused(
-                f"mysqlbinlog can't replay {drawable(plan.source)} into a schema of another name: the name has an "
-                "arrow, or blanks at an end. Nothing was changed.",
-                "Restore in place.",
-            )
+    """--rewrite-db takes FROM->TO: mariadb-binlog cuts TO at a blank, and both cut at an arrow. Refuses."""
+    if not plan.staged:
+        return
+    if "->" in plan.source or plan.source != plan.source.strip():
+        raise Refused(
+            f"mysqlbinlog can't rename {drawable(plan.source)}: the name has an arrow, or blanks at an end. "
+            "Nothing was changed.",
+            "Restore in place.",
+        )
+    if "->" in plan.schema or re.search(r"\s", plan.schema):
+        raise Refused(
+            f"mysqlbinlog can't rename a schema to {drawable(plan.schema)}: the name has an arrow or a blank. "
+            "Nothing was changed.",
+            "Give the staged schema another name.",
+        )
 
 
-def commands(plan: ReplayPlan, programs: Programs, option_file: Path) -> tuple[str, ...]:
-    """Both as an operator reads them, and what they are fed."""
+def shows(plan: ReplayPlan, programs: Programs | None = None, option_file: Path = Path("LOGIN")) -> tuple[str, ...]:
+    """The replay in lines for the operator, commands as they run. Refuses what the programs can't do."""
+    may_be_rewritten(plan)
+    programs = programs or Programs.of(plan.flavour)
+    (first, begin), (last, end) = plan.start, plan.stop
+    reach = f", the last committed {stamp(plan.reaches)}" if plan.reaches else ""
     logs = [f"{drawable(part.name)} ({part.begin} to {part.end})" for part in plan.parts]
-    fed = logs if len(logs) <= 4 else [*logs[:2], f"… {len(logs) - 3} more …", logs[-1]]
+    if len(logs) > 4:
+        logs = [*logs[:2], f"{len(logs) - 3} more", logs[-1]]
     return (
+        f"{count(plan.transactions)} transactions of {drawable(plan.source)}, {size(plan.size)} of log{reach}",
+        f"from {drawable(first)}:{begin} up to {drawable(last)}:{end}, in one session and in order",
         f"{shown(mysqlbinlog(plan, programs))} | {shown(client(plan, programs, option_file))}",
-        f"fed with the bytes of {', '.join(fed)}",
+        f"fed with {', '.join(logs)}",
+        *(f"without {drawable(one.name)} ({drawable(one.file)}, {one.begin} to {one.end})" for one in plan.excluded),
+        "the target writes it to its binary log" if plan.binary_log else "it is left out of the target's binary log",
+        *plan.notes,
     )
 
 

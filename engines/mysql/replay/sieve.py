@@ -84,6 +84,7 @@ class Sieve:
         self.problem = ""  # why it can't be replayed
         self.statements = 0  # changes that are logged as statements
         self.definitions = 0
+        self.code = 0  # of these: triggers, routines, views, events
         self.temporary = False  # does it make a temporary table?
         self.largest = 0  # bytes of events that the largest statement of rows has
         self.schemas: set[str] = set()  # that it touches
@@ -273,6 +274,7 @@ class Sieve:
         if self.wanted.staged and reading.temporary and reading.verb == "DROP":
             return False  # row events need no temporary table
         self.definitions += 1
+        self.code += reading.code
         self.temporary |= reading.temporary
         if reading.schemas != {source} or (moves and reading.mentioned):
             self._unfit("a statement that touches this schema and another one")

@@ -42,6 +42,7 @@ _SERVER_WORDS: Final = frozenset(
 _SERVER_KINDS: Final = frozenset(
     ("USER", "ROLE", "SERVER", "TABLESPACE", "LOGFILE", "RESOURCE", "SPATIAL REFERENCE", "INSTANCE")
 )
+_CODE: Final = ("TRIGGER", "PROCEDURE", "FUNCTION", "VIEW", "EVENT", "PACKAGE", "LIBRARY")
 _FUNCTIONS_OF_LIBRARIES: Final = re.compile(r"\bSONAME\s+['\"]", re.IGNORECASE)
 
 
@@ -61,6 +62,7 @@ class Reading:
     mentioned: frozenset[str] = frozenset()  # others that it names before a dot: of those that are known
     qualified: bool = False  # does it write one of `schemas` out, instead of relying on the default?
     temporary: bool = False
+    code: bool = False  # is it a trigger, routine, view or event that is made or changed?
     verb: str = ""
 
 
@@ -105,7 +107,8 @@ def read_statement(default: str, statement: str, known: Collection[str]) -> Read
     parts = [_split(name) for name in names]
     schemas = frozenset(default if schema is None else schema for schema, _ in parts)
     qualified = any(schema is not None for schema, _ in parts)
-    return Reading(About.OBJECT, schemas, mentioned - schemas, qualified, temporary, first)
+    code = first in ("CREATE", "ALTER") and kind.startswith(_CODE)
+    return Reading(About.OBJECT, schemas, mentioned - schemas, qualified, temporary, code, first)
 
 
 _DATABASE_OPTIONS: Final = frozenset(("CHARACTER", "CHARSET", "DEFAULT", "COLLATE", "ENCRYPTION", "READ", "COMMENT"))

@@ -36,7 +36,7 @@ def checksums(server: Server, schema: str) -> Sums:
     for name in names:
         table = f"{quoted(schema)}.{quoted(name)}"
         ((_, total),) = server.sql(f"CHECKSUM TABLE {table}")
-        ((_, made),) = server.sql(f"SHOW CREATE TABLE {table}")
+        made = server.sql(f"SHOW CREATE TABLE {table}")[0][1]
         found[name] = (total, re.sub(r"AUTO_INCREMENT=\d+ ", "", str(made)))
     return found
 
