@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engines.backups.catalogue import Backup
 from engines.errors import UsageError
 from engines.recipes import points
-from engines.recipes.mysql.exploring import DANGEROUS, Fate, Row, did, immovable, staged
+from engines.recipes.mysql.exploring import DANGEROUS, Fate, Row, Staged, did, immovable, staged
 from engines.recipes.mysql.until import Kind, Until, just_before, stops_before, told, typed, until_of
 from engines.session import commands as c
 from engines.text import clock, to_the_second
@@ -125,12 +125,12 @@ def _another(backup: Backup, now: Callable[[], datetime], chosen: Callable[[Unti
             raise UsageError(f"Not to there: {reason}.", "Nothing was started.")
         return chosen(until)
 
-    offset = now().astimezone().isoformat()[-6:]
+    local = now().astimezone()
+    mine = f", {local:%Y-%m-%dT%H:%M}:00{local.isoformat()[-6:]} by this machine's clock" if local.utcoffset() else ""
     return Form(
         "Just before what?",
         (
-            f"A time with its zone: {now():%Y-%m-%dT%H:%M}:00Z for UTC, {now().astimezone():%Y-%m-%dT%H:%M}:00{offset} "
-            "as on this machine's clock.",
+            f"A time with its zone: {now():%Y-%m-%dT%H:%M}:00Z for UTC{mine}.",
             "A transaction by its GTID or by FILE:POSITION, as in binlog.000123:4567. `dump` and `end` are known too.",
         ),
         (Field(_UNTIL, "Time, FILE:POSITION or GTID"),),
@@ -150,7 +150,8 @@ def echo(text: str, backup: Backup | None, now: datetime) -> str:
         return _zoneless(text) or error.hint
     first = stops_before(until)
     if first is None:
-        return f"= {told(until)}"
+        kinds = {Kind.GTID: "before the transaction of the GTID", Kind.POSITION: "before the transaction at"}
+        return f"= {kinds[until.kind]} {until.value}" if until.kind in kinds else f"= {told(until)}"
     against = unreachable(until, backup, now) if backup is not None else ""
     return f"= before {to_the_second(first)}" + (f": {against}" if against else "")
 
@@ -163,10 +164,9 @@ def _zoneless(text: str) -> str:
         return ""
     if moment.tzinfo is not None:
         return ""
-    return (
-        f"Which zone? Add Z for {to_the_second(moment.replace(tzinfo=UTC))}, "
-        f"or {moment.astimezone().isoformat()[-6:]} for {to_the_second(moment.astimezone())}."
-    )
+    local = moment.astimezone()
+    mine = f", or {local.isoformat()[-6:]} for {to_the_second(local)}" if local.utcoffset() else ""
+    return f"Which zone? Add Z for {to_the_second(moment.replace(tzinfo=UTC))}{mine}."
 
 
 # -- the explorer --------------------------------------------------------------------------------------------
@@ -178,8 +178,12 @@ def explore(console: Console, view: View) -> None:
     if found is None or begun is None:
         return
     target = f"{str(begun.environment).upper()}  {at_stake(begun.engine, begun.address)}"
-    console.push_screen(ExplorerModal(target), lambda _: console.show())
-    console.work(console.exploring.open(found, until_of(view.state)))
+    console.work(_explore(console, ExplorerModal(target), found, until_of(view.state)))
+
+
+async def _explore(console: Console, modal: ExplorerModal, found: Staged, until: Until) -> None:
+    await console.push_screen(modal, lambda _: console.show())
+    await console.exploring.open(found, until)
 
 
 def pressed(console: Console, key: str, place: str) -> None:

@@ -23,7 +23,8 @@ from tui.widgets.words import tell
 _MARKS = {Fate.REPLAYED: " ", Fate.AFTER: "-", Fate.LEFT_OUT: "x", Fate.DUMPED: "=", Fate.UNKNOWN: "?"}
 _LEGEND = "blank replayed   - after the stop   x left out   = in the dump"
 _KEYS = "Enter stop before it   x leave it out   / search   t moment   c whole text   Esc back"
-_TIME, _CUT = 15, 300  # cells of a time, letters of a statement before the whole text is somewhere else
+_TIME = 15  # cells
+_CUT, _SHORT = 300, 160  # letters of a statement in a row and below the list; the whole text has a key of its own
 
 
 class Transactions(Rows):
@@ -177,23 +178,22 @@ def about(row: Row | None) -> Text:
         return Text("")
     doubt = "" if row.precise else " (whole seconds, which its session can set)"
     text = Text()
-    text.append(drawable(f"{row.place}  {row.gtid or 'no GTID'}"), BOLD)
-    text.append(f"  {size(row.size)}, {row.fate}\n")
-    text.append(f"committed {to_the_second(row.at)}{doubt}\n")
+    text.append(drawable(f"{row.place}  {row.gtid or 'no GTID'}") + "\n", BOLD)
+    text.append(f"committed {to_the_second(row.at)}{doubt}, {size(row.size)}, {row.fate}\n")
     tables = "; ".join(in_words(table) for table in row.tables[:6])
     more = f"; and {len(row.tables) - 6} more tables" if len(row.tables) > 6 else ""
     text.append(drawable(f"{tables}{more}" or row.unclear or "the log names no table"))
     if row.statements:
         statement = " ".join(row.statements[0].split())
-        cut = f"{statement[:_CUT]}… (c: the whole text)" if len(statement) > _CUT else statement
+        cut = f"{statement[:_SHORT]}… (c: the whole text)" if len(statement) > _SHORT else statement
         others = len(row.statements) - 1 + row.more
-        text.append(drawable(f"\n{cut}{f' and {others} more statements (c)' if others else ''}"))
+        text.append("\n" + drawable(f"{cut}{f' and {others} more statements (c)' if others else ''}"))
     return text
 
 
 def whole(row: Row) -> list[str]:
     """The same without an end cut off, line by line."""
-    lines = [about(row).plain.split("\n")[0], f"committed {to_the_second(row.at)}", ""]
+    lines = [*about(row).plain.split("\n")[:2], ""]
     lines += [in_words(table) for table in row.tables] or ["The log names no table."]
     for statement in row.statements:
         lines += ["", *statement.splitlines()]
