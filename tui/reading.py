@@ -18,7 +18,7 @@ from engines.config import Config
 from engines.errors import Refused, RestoreError, UsageError
 from engines.recipes import points, rehearsal, sessions, snapshots
 from engines.recipes.mysql import exploring
-from engines.recipes.mysql.until import Kind, stops_before, told, typed, until_of
+from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
 from engines.session import archive, store
 from engines.session import verify as verifying
 from engines.session.plan import digest
@@ -27,7 +27,7 @@ from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
-from tui.steering import configuration, found, incident_of, readable
+from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
 STATEMENT = 120  # letters of a statement on one line
@@ -110,7 +110,7 @@ def transactions(arguments: argparse.Namespace) -> int:
             f"Session {known.id} has no binary logs staged. Nothing was changed.",
             "They are staged while a restore beyond its dump is prepared (--until): MySQL and MariaDB only.",
         )
-    until = until_of(known.state)
+    until = from_backup(known.state.backup)
     opened = exploring.open_logs(staged, until)
     more = False
     if arguments.search or arguments.table:
@@ -285,7 +285,7 @@ def plan(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
     backup = _backup_named(target, arguments.backup)
-    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments))
+    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments), until_of(arguments))
     name = digest(dry.plan)
     if arguments.json:
         json(

@@ -79,6 +79,7 @@ def restore(arguments: argparse.Namespace) -> int:
     incident = incident_of(arguments)
     if not wants_plain(arguments) and not arguments.backup:
         until = until_of(arguments)
+        sessions.check_until(target, until)
         return _open(
             arguments, config=config, config_path=path, target=target.name, incident=arguments.incident, until=until
         )
