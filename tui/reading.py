@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,10 @@ from engines.backups.checksums import shown
 from engines.backups.verify import verify_all
 from engines.checks import Check
 from engines.config import Config
-from engines.errors import Refused, RestoreError
+from engines.errors import Refused, RestoreError, UsageError
 from engines.recipes import points, rehearsal, sessions, snapshots
+from engines.recipes.mysql import exploring
+from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
 from engines.session import archive, store
 from engines.session import verify as verifying
 from engines.session.plan import digest
@@ -27,6 +30,7 @@ from tui.output import json, out, table, tell
 from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
+STATEMENT = 120  # letters of a statement on one line
 PROBLEMS = 8  # lines about what is wrong with a listing
 
 
@@ -94,6 +98,54 @@ def show(arguments: argparse.Namespace) -> int:
     for deviation in state.deviations:
         out(drawable(f"  DEVIATION {clock(deviation.at)} {deviation.what}, {deviation.by}: {deviation.reason}"))
     return 0
+
+
+def transactions(arguments: argparse.Namespace) -> int:
+    known = readable(arguments)
+    if not 1 <= arguments.count <= exploring.MOST:
+        raise UsageError(f"--count is {arguments.count}.", f"Write a number between 1 and {exploring.MOST}.")
+    staged = exploring.staged(known.state)
+    if staged is None:
+        raise Refused(
+            f"Session {known.id} has no binary logs staged. Nothing was changed.",
+            "They are staged while a restore beyond its dump is prepared (--until): MySQL and MariaDB only.",
+        )
+    until = from_backup(known.state.backup)
+    opened = exploring.open_logs(staged, until)
+    more = False
+    if arguments.search or arguments.table:
+        rows, more = exploring.search(opened, arguments.search, arguments.table)
+    else:
+        rows = exploring.around(opened, _centre(arguments.around), arguments.count, arguments.count)
+    if arguments.json:
+        stop = f"{opened.stop[0]}:{opened.stop[1]}" if opened.stop else None
+        found = [exploring.to_json(row) for row in rows]
+        json({"until": told(until), "stop": stop, "trouble": opened.trouble, "more": more, "transactions": found})
+        return 0
+    out(drawable(f"Restored {told(until)}"))
+    heads = ("COMMITTED (UTC)", "FATE", "POSITION", "GTID", "DID", "STATEMENT")
+    out(drawable_table([_transaction(row) for row in rows], heads) if rows else "None found.")
+    if opened.trouble:
+        out(f"problem: {drawable(opened.trouble)}")
+    if more:
+        out("There are more: those nearest to the stop are listed.")
+    return 0
+
+
+def _transaction(row: exploring.Row) -> tuple[str, ...]:
+    statement = " ".join(row.statements[0].split()) if row.statements else ""
+    cut = statement if len(statement) <= STATEMENT else f"{statement[:STATEMENT]}…"
+    at = f"{row.at:%Y-%m-%d %H:%M:%S}.{row.at.microsecond:06}"
+    return at, str(row.fate), row.place, row.gtid, exploring.did(row), cut
+
+
+def _centre(written: str | None) -> datetime | str | None:
+    if written is None:
+        return None
+    until = typed(written)
+    if until.kind in (Kind.DUMP, Kind.END):
+        raise UsageError(f"{until.kind} is no moment to look at.", "A time with its zone, FILE:POSITION or a GTID.")
+    return stops_before(until) or until.value
 
 
 def verify(arguments: argparse.Namespace) -> int:
@@ -286,6 +338,7 @@ def _targets(config: Config, name: str | None) -> tuple[Target, ...]:
 COMMANDS = {
     "sessions": sessions_,
     "show": show,
+    "transactions": transactions,
     "verify": verify,
     "export": export,
     "backups": backups,

@@ -61,8 +61,10 @@ class Shelving:
         shelf = self.shelf = Shelf(
             target=target.name,
             environment=target.environment,
+            engine=target.engine,
             address=target.address,
             every=target.every,
+            incident=incident,
             incident_id=incident.about.id if incident else "",
             incident_start=incident.about.started_at if incident else None,
         )

@@ -89,11 +89,9 @@ def find(points: Catalogue, name: str) -> Backup:
     )
 
 
-def to_table(backup: Backup, until: Until | None = None) -> dict[str, object]:
+def to_table(backup: Backup, until: Until | None = None, reason: str = "") -> dict[str, object]:
     """The restore point as the journal keeps it: what was chosen, and how far it was trusted then."""
-    point = {"until": msgspec.to_builtins(until)} if until is not None and until.replays else {}
-    return {
-        **point,
+    chosen: dict[str, object] = {
         "name": backup.name,
         **_place_table(backup.place),
         "kind": backup.kind,
@@ -106,6 +104,19 @@ def to_table(backup: Backup, until: Until | None = None) -> dict[str, object]:
         "digest": backup.expected.hex if backup.expected else "",
         "listed_in": backup.expected.where if backup.expected else "",
     }
+    return going_to(chosen, until, reason)
+
+
+def going_to(chosen: Mapping[str, object], until: Until | None, reason: str = "") -> dict[str, object]:
+    """The same backup with another end. What is left out on the way is a deviation, with its reason."""
+    point = {key: value for key, value in chosen.items() if key not in ("until", "deviations", "reason")}
+    if until is None or not until.replays:
+        return point
+    point["until"] = msgspec.to_builtins(until)
+    if until.exclude:
+        point["deviations"] = [f"transaction {name} is left out of the replay" for name in until.exclude]
+        point["reason"] = reason
+    return point
 
 
 def _place_table(place: Place) -> dict[str, object]:

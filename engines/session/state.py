@@ -253,7 +253,7 @@ def after(state: SessionState, entry: Entry) -> SessionState:
     match entry.event:
         case SessionBegun() as begun:
             return replace(
-                state,
+                _departing(state, begun.backup, at, begun.operator.name),
                 begun=begun,
                 begun_at=at,
                 backup=begun.backup,
@@ -267,7 +267,7 @@ def after(state: SessionState, entry: Entry) -> SessionState:
         case BackupChosen(backup=backup):
             # What was found out about the other backup says nothing about this one.
             return replace(
-                state,
+                _departing(state, backup, at, entry.by),
                 backup=backup,
                 backup_revision=state.backup_revision + 1,
                 plan=None,
@@ -414,3 +414,20 @@ def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionS
 
 def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str) -> SessionState:
     return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason)))
+
+
+def departures(backup: Mapping[str, object]) -> tuple[str, ...]:
+    """How this restore point departs from the runbook, as by leaving a transaction out."""
+    told = backup.get("deviations", ())
+    return tuple(str(what) for what in told) if isinstance(told, (list, tuple)) else ()
+
+
+def _departing(state: SessionState, backup: Mapping[str, object], at: datetime, by: str) -> SessionState:
+    """The departures of another restore point are not made any more; those of this one are."""
+    before, now = departures(state.backup), departures(backup)
+    kept = tuple(known for known in state.deviations if known.what not in before or known.what in now)
+    state = replace(state, deviations=kept)
+    for what in now:
+        if what not in before:
+            state = _deviating(state, at, what, by, str(backup.get("reason", "")))
+    return state

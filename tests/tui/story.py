@@ -109,6 +109,11 @@ RIGHT = tuple(replace(row, verdict="MATCH", difference=0) if row.verdict == "MIS
 class Story:
     """Tells events and folds them. Each is two seconds after the one before."""
 
+    target = TargetIdentity("shop", "sqlite", "production", str(SHOP.database), {"inode": "131 on 259:1"})
+    bytes = BackupIdentity(
+        str(BACKUP["name"]), str(BACKUP["path"]), 812_000_000, str(BACKUP["taken_at"]), "ab" * 32, "VERIFIED"
+    )
+
     def __init__(self) -> None:
         self.state = SessionState()
         self.now = NIGHT
@@ -147,13 +152,11 @@ class Story:
         restoring = kind is PlanKind.RESTORE
         plan = Plan(
             kind=kind,
-            revision=self.state.plan.revision + 1 if self.state.plan else 1,
+            revision=self.state.latest_revision + 1,
             session=SESSION,
             made_at=stamp(self.now),
-            target=TargetIdentity("shop", "sqlite", "production", str(SHOP.database), {"inode": "131 on 259:1"}),
-            backup=BackupIdentity(
-                str(BACKUP["name"]), str(BACKUP["path"]), 812_000_000, str(BACKUP["taken_at"]), "ab" * 32, "VERIFIED"
-            ),
+            target=self.target,
+            backup=self.bytes,
             incident="INC-2041",
             steps=steps,
             needs_approval=restoring,
