@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engines.mysql.queries import NotSaid, rows_of
+from engines.mysql.queries import rows_of
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -26,7 +26,6 @@ _LINE = re.compile(
 # What versions call the same thing.
 _ALIASES = {
     "ALL": ALL,
-    "REPLICATION CLIENT": "REPLICATION CLIENT",
     "REPLICA MONITOR": "SLAVE MONITOR",
     "REPLICATION REPLICA": "REPLICATION SLAVE",
     "REPLICATION REPLICA ADMIN": "REPLICATION SLAVE ADMIN",
@@ -145,7 +144,3 @@ def _exactness(pattern: str) -> tuple[bool, int]:
     bare = re.sub(r"\\.", "x", pattern)
     wild = re.search(r"[%_]", bare)
     return (wild is None, wild.start() if wild else len(bare))
-
-
-def refusal(error: NotSaid) -> str:
-    return f"the server does not show the login's grants: {error.why}"
