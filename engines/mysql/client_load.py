@@ -100,18 +100,18 @@ def load_by_client(
     except ProgramFailed as failed:
         first = next(iter(failed.complaints), None)
         where = f" at {sent.where(first)}" if first and sent.starts else ""
+        told = first.text.partition(", at line")[0] if first else failed.ended.reason  # the byte is the dump's own
         raise RestoreError(
-            f"The client program failed{where}: {first.text if first else failed.ended.reason}. "
-            "The schema is unfinished.",
+            f"The client program failed{where}: {told}. The schema is unfinished.",
             f"{failed.hint} Then load it again from its start (r), or undo (u).",
         ) from None
     except RestoreError:
         _end(job, connection, hooks)
         raise
     hooks.at("client.ended")
-    told = Loaded(len(job.rows), sum(job.rows.values()), time.monotonic() - begun, 0, ())
-    hooks.say(f"{Path(program.path).name} loaded {count(told.tables)} tables in {duration(told.seconds)}")
-    return told
+    done = Loaded(len(job.rows), sum(job.rows.values()), time.monotonic() - begun, 0, ())
+    hooks.say(f"{Path(program.path).name} loaded {count(done.tables)} tables in {duration(done.seconds)}")
+    return done
 
 
 def _opened(client: Running, job: Job) -> int:
