@@ -138,7 +138,7 @@ class _Loading:
         try:
             self.hooks.opened(connection_id(connection))
             if not job.binary_log:
-                _leave_out_of_binary_log(connection)
+                leave_out_of_binary_log(connection)
         except BaseException:
             close(connection)
             raise
@@ -345,7 +345,7 @@ def _settings(connection: Connection[Cursor]) -> Settings:
     return Settings(str(row[0]), str(row[1]), str(row[2]), str(row[3]))
 
 
-def _leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
+def leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
     import pymysql
 
     try:
