@@ -38,7 +38,7 @@ def refuse(connection: Connection[Cursor], swap: Swap) -> None:
 def _objections(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:
     yield from _foreign_keys(connection, swap)
     yield from _defaults(connection, swap)
-    yield from _broken_views(connection, swap)
+    yield from _broken_views(swap)
     yield from _rights(connection, swap)
     yield from _libraries(connection, swap)
 
@@ -78,21 +78,17 @@ def _defaults(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str,
             yield f"the default of {drawable(str(table))}.{drawable(str(column))} takes from a sequence", _IN_PLACE
 
 
-def _broken_views(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:
+def _broken_views(swap: Swap) -> Iterator[tuple[str, str]]:
     wanted = {code.key: code for code in swap.new}
     goes = {code.name for code in swap.old if code.kind is Kind.VIEW and wanted.get(code.key) != code}
-    for schema in (swap.names.live, swap.names.stage):
-        for name in texts(
-            connection,
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'VIEW' "
-            "AND table_comment LIKE '%%references invalid%%'",
-            schema,
-        ):
-            if schema == swap.names.stage or name in goes:
-                yield (
-                    f"the view {drawable(schema)}.{drawable(name)} refers to what is not there, and could not be made",
-                    "Drop that view, or mend it.",
-                )
+    views = [(swap.names.live, code) for code in swap.old if code.name in goes]
+    views += [(swap.names.stage, code) for code in swap.new if code not in swap.old]
+    for schema, code in views:
+        if code.broken:
+            yield (
+                f"the view {drawable(schema)}.{drawable(code.name)} refers to what is not there, and could not be made",
+                "Drop that view, or mend it.",
+            )
 
 
 def _rights(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:
