@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 _IN_PLACE = 'Restore in place (method = "in-place").'
-_DEFINER = re.compile(r"^CREATE (?:ALGORITHM=\w+ )?DEFINER=(`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?)")
+_QUOTED = r"(?:`((?:[^`]|``)*)`|\"((?:[^\"]|\"\")*)\")"  # double quotes: made under ANSI_QUOTES
+_DEFINER = re.compile(rf"^CREATE (?:ALGORITHM=\w+ )?DEFINER={_QUOTED}(?:@{_QUOTED})?")
 _DEFINES = re.compile(r"\b(?:ALL PRIVILEGES|SUPER|SET_ANY_DEFINER|SET_USER_ID|SET USER)\b")
 _TRUSTED = re.compile(r"\b(?:ALL PRIVILEGES|SUPER)\b")
 _LOGGED = (Kind.TRIGGER, Kind.FUNCTION)
@@ -113,7 +114,11 @@ def _rights(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, s
 def definer_of(code: Code) -> str:
     """`root@localhost`; empty where the server shows none."""
     found = _DEFINER.match(code.text)
-    return found[1].replace("``", "\0").replace("`", "").replace("\0", "`") if found else ""
+    if found is None:
+        return ""
+    user = (found[1] or "").replace("``", "`") or (found[2] or "").replace('""', '"')
+    host = (found[3] or "").replace("``", "`") or (found[4] or "").replace('""', '"')
+    return f"{user}@{host}"
 
 
 def _libraries(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,7 @@ class Code:
 def read_code(connection: Connection[Cursor], schema: str, written_as: str = "") -> tuple[Code, ...]:
     """All code of a schema, in the order in which it can be made. The connection uses that schema afterwards.
 
-    `written_as`: the name that stands for the schema's own in the texts. Raises Refused where the login may not read it.
+    `written_as`: the name that stands for the schema's own in the texts. Raises Refused where the login may not look.
     """
     if not schema_exists(connection, schema):
         return ()
