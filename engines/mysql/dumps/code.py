@@ -28,8 +28,9 @@ class Kind(StrEnum):
 
 
 _B = rb"(?:\s|/\*M?!\d*|\*/)"  # blank, or the edge of a conditional comment
-_N = rb"(?:`(?:[^`]|``)+`|[\w$]+)"
-_USER = rb"(?:CURRENT_USER(?:\(\))?|(?:`(?:[^`]|``)*`|'[^']*'|[\w$%.]+)(?:\s*@\s*(?:`(?:[^`]|``)*`|'[^']*'|[\w$%.]+))?)"
+_Q = rb"`(?:[^`]|``)*`|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\""  # double quotes: code made under ANSI_QUOTES
+_N = rb"(?:`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\"|[\w$]+)"
+_USER = rb"(?:CURRENT_USER(?:\(\))?|(?:" + _Q + rb"|[\w$%.]+)(?:\s*@\s*(?:" + _Q + rb"|[\w$%.]+))?)"
 _NAMED = rb"(?P<qualifier>" + _N + rb"\s*\.\s*)?(?P<name>" + _N + rb")"
 _KINDS = rb"(?P<kind>FUNCTION|PROCEDURE|PACKAGE(?:\s+BODY)?|VIEW|TRIGGER|EVENT)"
 _MAKES = re.compile(
@@ -46,8 +47,7 @@ _DROPS = re.compile(
 _ON = re.compile(_B + rb"+(?:BEFORE|AFTER)" + _B + rb"[\sA-Za-z/*!0-9,`]*?\bON" + _B + rb"+" + _NAMED, re.IGNORECASE)
 # Looks like code, and must not go unseen if it is written in a way that _MAKES does not know.
 _MAYBE = re.compile(
-    rb"^" + _B + rb"*(?:CREATE|DROP)\b(?:[^`'\"(]|`(?:[^`]|``)*`|'[^']*')*?\b"
-    rb"(?:FUNCTION|PROCEDURE|PACKAGE|VIEW|TRIGGER|EVENT)\b",
+    rb"^" + _B + rb"*(?:CREATE|DROP)\b(?:[^`'\"(]|" + _Q + rb")*?\b(?:FUNCTION|PROCEDURE|PACKAGE|VIEW|TRIGGER|EVENT)\b",
     re.IGNORECASE,
 )
 _OTHER = re.compile(
@@ -102,7 +102,7 @@ def making(statement: Statement, source: str) -> Making | None:
         cuts.append(_cut(statement, table, source))
     for start, end in reversed(cuts):
         text = text[:start] + text[end:]
-    return Making(kind, plain_name(found["name"]), text, drops)
+    return Making(kind, _plain(found["name"]), text, drops)
 
 
 def _cut(statement: Statement, found: re.Match[bytes], source: str) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def _cut(statement: Statement, found: re.Match[bytes], source: str) -> tuple[int
     qualifier = found["qualifier"]
     if qualifier is None:
         return found.start("name"), found.start("name")
-    if plain_name(qualifier.rstrip().rstrip(b".").rstrip()) != source:
+    if _plain(qualifier.rstrip().rstrip(b".").rstrip()) != source:
         raise _strange(statement, "makes code in another schema")
     return found.span("qualifier")
 
@@ -118,7 +118,7 @@ def _cut(statement: Statement, found: re.Match[bytes], source: str) -> tuple[int
 def charset_of(text: bytes, source: str) -> str | None:
     """What ALTER DATABASE sets for the dump's own database: `CHARACTER SET latin1 COLLATE latin1_swedish_ci`."""
     found = _CHARSET.match(text)
-    if found is None or plain_name(found["name"]) != source:
+    if found is None or _plain(found["name"]) != source:
         return None
     return " ".join(found["rest"].decode("ascii", "replace").split())
 
@@ -170,6 +170,12 @@ def mentions(text: str) -> frozenset[str]:
     return frozenset(
         token[1:-1].replace("``", "`") for token in _TOKEN.findall(text) if token.startswith("`") and len(token) > 2
     )
+
+
+def _plain(name: bytes) -> str:
+    if name.startswith(b'"'):
+        return name[1:-1].replace(b'""', b'"').decode("utf-8", "surrogateescape")
+    return plain_name(name)
 
 
 def _strange(statement: Statement, what: str) -> Refused:

@@ -23,7 +23,7 @@ from engines.mysql.errors import meaning
 from engines.mysql.stage.ask import execute, neutral, settle, told, use
 from engines.mysql.stage.found import default_collation
 from engines.mysql.stage.names import Names
-from engines.mysql.stage.objects import read_code
+from engines.mysql.stage.objects import drop_code
 from engines.mysql.stage.schema import Owner, owner
 from engines.text import count, drawable
 
@@ -59,10 +59,10 @@ def make(
     if owner(connection, names, session) is not Owner.US:
         raise Refused(f"{names.stage} was not made by this session. Nothing was changed.", "Load the dump first.")
     settle(connection, binary_log=binary_log)
-    clear(connection, names.stage, at=at)
     made: set[tuple[Kind, str]] = set()
     events: dict[str, str] = {}
     with told("The code of the dump could not be made", "Try again (r), or undo (u)."):
+        drop_code(connection, names.stage, at=at)
         before = default_collation(connection, names.stage)
         use(connection, names.stage)
         try:
@@ -75,15 +75,6 @@ def make(
             execute(connection, f"ALTER DATABASE {quoted(names.stage)} COLLATE = {before}")
     say(f"made {count(len(made))} views, routines, triggers and events in {names.stage}")
     return StagedCode(len(made), events)
-
-
-def clear(connection: Connection[Cursor], schema: str, *, at: At = nowhere) -> None:
-    """Drop all code of a schema of ours."""
-    with told(f"The code in {schema} could not be removed", "Try again (r), or undo (u)."):
-        for code in reversed(read_code(connection, schema)):
-            at("code: drop before")
-            execute(connection, f"DROP {code.kind} IF EXISTS {quoted(schema)}.{quoted(code.name)}")
-            at("code: drop after")
 
 
 def _statements(dump: Path, entry: str, source: str, progress: Progress, stop: Stop) -> Iterator[Statement]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 _IN_PLACE = 'Restore in place (method = "in-place").'
-_DEFINER = re.compile(r"^CREATE (?:ALGORITHM=\w+ )?DEFINER=(`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?)")
+_QUOTED = r"(?:`((?:[^`]|``)*)`|\"((?:[^\"]|\"\")*)\")"  # double quotes: made under ANSI_QUOTES
+_DEFINER = re.compile(rf"^CREATE (?:ALGORITHM=\w+ )?DEFINER={_QUOTED}(?:@{_QUOTED})?")
 _DEFINES = re.compile(r"\b(?:ALL PRIVILEGES|SUPER|SET_ANY_DEFINER|SET_USER_ID|SET USER)\b")
 _TRUSTED = re.compile(r"\b(?:ALL PRIVILEGES|SUPER)\b")
 _LOGGED = (Kind.TRIGGER, Kind.FUNCTION)
@@ -38,7 +39,7 @@ def refuse(connection: Connection[Cursor], swap: Swap) -> None:
 def _objections(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:
     yield from _foreign_keys(connection, swap)
     yield from _defaults(connection, swap)
-    yield from _broken_views(connection, swap)
+    yield from _broken_views(swap)
     yield from _rights(connection, swap)
     yield from _libraries(connection, swap)
 
@@ -78,21 +79,17 @@ def _defaults(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str,
             yield f"the default of {drawable(str(table))}.{drawable(str(column))} takes from a sequence", _IN_PLACE
 
 
-def _broken_views(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:
+def _broken_views(swap: Swap) -> Iterator[tuple[str, str]]:
     wanted = {code.key: code for code in swap.new}
     goes = {code.name for code in swap.old if code.kind is Kind.VIEW and wanted.get(code.key) != code}
-    for schema in (swap.names.live, swap.names.stage):
-        for name in texts(
-            connection,
-            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s AND table_type = 'VIEW' "
-            "AND table_comment LIKE '%%references invalid%%'",
-            schema,
-        ):
-            if schema == swap.names.stage or name in goes:
-                yield (
-                    f"the view {drawable(schema)}.{drawable(name)} refers to what is not there, and could not be made",
-                    "Drop that view, or mend it.",
-                )
+    views = [(swap.names.live, code) for code in swap.old if code.name in goes]
+    views += [(swap.names.stage, code) for code in swap.new if code not in swap.old]
+    for schema, code in views:
+        if code.broken:
+            yield (
+                f"the view {drawable(schema)}.{drawable(code.name)} refers to what is not there, and could not be made",
+                "Drop that view, or mend it.",
+            )
 
 
 def _rights(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:
@@ -117,7 +114,11 @@ def _rights(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, s
 def definer_of(code: Code) -> str:
     """`root@localhost`; empty where the server shows none."""
     found = _DEFINER.match(code.text)
-    return found[1].replace("``", "\0").replace("`", "").replace("\0", "`") if found else ""
+    if found is None:
+        return ""
+    user = (found[1] or "").replace("``", "`") or (found[2] or "").replace('""', '"')
+    host = (found[3] or "").replace("``", "`") or (found[4] or "").replace('""', '"')
+    return f"{user}@{host}"
 
 
 def _libraries(connection: Connection[Cursor], swap: Swap) -> Iterator[tuple[str, str]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from engines.errors import Refused
+from engines.hooks import At, nowhere
 from engines.mysql.connect import quoted
 from engines.mysql.dumps.code import Kind, mentions, requalified
 from engines.mysql.stage.ask import execute, named, neutral, rows, schema_exists, texts, use
@@ -16,6 +17,8 @@ from engines.text import drawable
 if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
+
+_BROKEN = 1356  # "View … references invalid table(s) or column(s) or function(s) …"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class Code:
     table: str = ""  # triggers
     moment: str = ""  # triggers: BEFORE INSERT
     order: int = 0  # triggers: among those of the same table and moment
+    broken: bool = False  # views: refers to what is not there; its text is not its own then (MariaDB)
 
     @property
     def key(self) -> tuple[Kind, str]:
@@ -46,8 +50,7 @@ class Code:
 def read_code(connection: Connection[Cursor], schema: str, written_as: str = "") -> tuple[Code, ...]:
     """All code of a schema, in the order in which it can be made. The connection uses that schema afterwards.
 
-    `written_as`: the name that stands for the schema's own in the texts. Raises Refused where the login may not read
-    it, and where a view is broken: it could not be made again.
+    `written_as`: the name that stands for the schema's own in the texts. Raises Refused where the login may not look.
     """
     if not schema_exists(connection, schema):
         return ()
@@ -74,8 +77,8 @@ def _views(connection: Connection[Cursor], schema: str, written_as: str) -> tupl
         connection, "SELECT table_name FROM information_schema.views WHERE table_schema = %s ORDER BY 1", schema
     ):
         view = _shown(connection, Kind.VIEW, name)
-        text = requalified(view.text, schema, written_as)
-        found.append(Code(kind=view.kind, name=name, text=text, client=view.client, collation=view.collation))
+        broken = any(row["code"] == _BROKEN for row in named(connection, "SHOW WARNINGS"))
+        found.append(replace(view, text=requalified(view.text, schema, written_as), broken=broken))
     return in_order(found)
 
 
@@ -102,18 +105,7 @@ def _triggers(connection: Connection[Cursor], schema: str) -> Iterator[Code]:
     )
     for name, table, timing, event, order in listed:
         shown = _shown(connection, Kind.TRIGGER, str(name))
-        yield Code(
-            kind=Kind.TRIGGER,
-            name=shown.name,
-            text=shown.text,
-            client=shown.client,
-            collation=shown.collation,
-            sql_mode=shown.sql_mode,
-            schema_collation=shown.schema_collation,
-            table=str(table),
-            moment=f"{timing} {event}",
-            order=int(str(order)),
-        )
+        yield replace(shown, table=str(table), moment=f"{timing} {event}", order=int(str(order)))
 
 
 def _events(connection: Connection[Cursor], schema: str) -> Iterator[Code]:
@@ -140,6 +132,14 @@ def _shown(connection: Connection[Cursor], kind: Kind, name: str) -> Code:
         schema_collation=str(row.get("database collation", "")),
         time_zone=str(row.get("time_zone", "")),
     )
+
+
+def drop_code(connection: Connection[Cursor], schema: str, *, at: At = nowhere) -> None:
+    """Drop all code of a schema of ours."""
+    for code in reversed(read_code(connection, schema)):
+        at("code: drop before")
+        execute(connection, f"DROP {code.kind} IF EXISTS {quoted(schema)}.{quoted(code.name)}")
+        at("code: drop after")
 
 
 def make_code(connection: Connection[Cursor], code: Code) -> None:

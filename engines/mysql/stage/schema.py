@@ -14,6 +14,7 @@ from engines.hooks import At, Say, nowhere, silent
 from engines.mysql.connect import code_of, quoted
 from engines.mysql.stage.ask import execute, rows, schema_exists, settle, texts, told
 from engines.mysql.stage.names import Names
+from engines.mysql.stage.objects import drop_code
 from engines.text import drawable
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def prepare(
 ) -> None:
     """Make the parked schema with its marker, then an empty stage that takes after the live schema; may be repeated.
 
-    A stage of an earlier attempt is kept: the loader knows which of its tables are complete. `session`: its id. Raises
+    The tables of an earlier attempt are kept: the loader knows which are complete. `session`: its id. Raises
     Refused where a name is taken by others.
     """
     settle(connection, binary_log=binary_log)
@@ -105,6 +106,7 @@ def prepare(
         if not is_kept(connection, names):
             _mark(connection, names, _COMMENT + session)
         _make(connection, names.stage, names.live, at)
+        drop_code(connection, names.stage, at=at)  # the account that loads may not, and triggers would fire
     say(f"schema {names.stage} is there; {names.parked} will keep the replaced tables")
 
 

@@ -42,11 +42,12 @@ class Standing:
     told: str  # for people: what is next, or what is wrong
 
 
-def standing_of(swap: Swap, found: Found) -> Standing:
+def standing_of(swap: Swap, found: Found, wanted: Goal = Goal.OLD) -> Standing:
+    """`wanted`: which schema is to be live; what only the other one lacks does not matter then."""
     tables_are = where(swap, found)
     if tables_are is Tables.GONE:
         return Standing(Position.SETTLED, f"neither {swap.names.stage} nor {swap.names.parked} is there any more")
-    if wrong := astray(swap, found):
+    if wrong := astray(swap, found, wanted):
         return Standing(Position.FOREIGN, "; ".join(wrong[:5]))
     for goal, here in ((Goal.OLD, Position.OLD), (Goal.NEW, Position.NEW)):
         if tables_are.value == goal.value:
@@ -67,7 +68,7 @@ def steer(connection: Connection[Cursor], swap: Swap, goal: Goal, *, say: Say = 
     """
     with told(f"The {goal} schema was not made live, nothing was changed", LOOK):
         found = look(connection, swap.names)
-        standing = standing_of(swap, found)
+        standing = standing_of(swap, found, goal)
         if standing.position in (Position.SETTLED, Position.FOREIGN):
             raise _refusal(swap, standing)
         if away := [table for table, source, _ in moves(swap, found, goal) if source == swap.names.live]:

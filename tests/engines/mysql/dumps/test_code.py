@@ -28,6 +28,7 @@ def statement(text: bytes) -> Statement:
         (TRIGGER % (b"`a`", b"`t`"), Kind.TRIGGER, "a"),
         (b"CREATE DEFINER=`a`@`%` FUNCTION `twice`(n int) RETURNS int RETURN 1", Kind.FUNCTION, "twice"),
         (b"CREATE PROCEDURE `p``q`() SELECT 1", Kind.PROCEDURE, "p`q"),
+        (b'CREATE DEFINER="a"@"%" FUNCTION "an""si"(n int) RETURNS int RETURN 1', Kind.FUNCTION, 'an"si'),
         (
             b"/*!50001 CREATE ALGORITHM=UNDEFINED */\n/*!50013 DEFINER=`a b`@`localhost` SQL SECURITY DEFINER */\n"
             b"/*!50001 VIEW `v` AS select 1 AS `id` */",
