@@ -30,6 +30,8 @@ def same(server: Server, fetched: Fetched) -> None:
     for log in fetched.logs:
         theirs = bytearray((server.datadir / log.name).read_bytes())
         ours = log.path.read_bytes()
+        if log.in_use:  # MariaDB notes a checkpoint in it whenever its background thread gets to that
+            theirs = theirs[: len(ours)]
         assert ours == bytes(theirs), log.name
         assert log.path.stat().st_mode & 0o777 == 0o600
 
