@@ -210,11 +210,13 @@ class _Replaying:
             _write(self.client.stdin, piece)
 
     def _watch(self, binlog: Piped, pump: _Mover) -> None:
-        """Until all of mysqlbinlog's text has been passed on, or the client is gone."""
+        """Until all of mysqlbinlog's text has been passed on, or one of the two has failed."""
         while not pump.done:
             self._look_up()
             if not self.client.running():
                 break
+            if not binlog.running() and not binlog.ended().ok:
+                return
             time.sleep(_TICK)
         if not self.client.running() or pump.error is not None:
             self._client_failed()

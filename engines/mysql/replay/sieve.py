@@ -321,7 +321,7 @@ class Sieve:
     def _payload(self, event: Event) -> Sequence[Sent]:
         """A compressed transaction goes as it is where all of it is ours; else what is ours of it, unpacked."""
         assert self._log is not None  # noqa: S101 - begin_log comes first
-        size, large = 0, False
+        size, large, xid = 0, False, ""
         for inner in unpacked(self._log, event):
             if inner.kind == _TABLE_MAP:
                 self.schemas.add(self._schema(inner.body))
@@ -330,6 +330,10 @@ class Sieve:
                 size += HEADER + len(inner.body)
                 self.largest = max(self.largest, size)
                 size *= not inner.body[6] & STATEMENT_END
+            elif inner.kind == Kind.QUERY and (statement := decoding.query(inner.body).statement)[:3] == b"XA ":
+                xid = _xid(statement)
+        if xid:
+            self._prepared[xid] = self.wanted.source in self.schemas
         if self.wanted.source not in self.schemas:
             self._left_out = True
             return _NOTHING
