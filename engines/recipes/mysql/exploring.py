@@ -23,7 +23,7 @@ from engines.mysql.binlogs import chain as chains
 from engines.mysql.binlogs import moments, transactions
 from engines.mysql.binlogs.chain import Chain, Coordinates
 from engines.mysql.binlogs.gtids import GtidSet, MariaGtid, MariaPosition, parse_gtid
-from engines.mysql.binlogs.logs import LogFile, logs_in, read_logs
+from engines.mysql.binlogs.logs import LogFile, logs_in, name_parts, read_logs
 from engines.mysql.binlogs.moments import Resolved
 from engines.mysql.binlogs.transactions import DANGEROUS, Touched, Transaction
 from engines.recipes.mysql.until import Until
@@ -259,10 +259,12 @@ def _place(opened: Opened, name: str | None) -> tuple[str, int]:
         end = opened.chain.end
         return opened.stop or end or ("", 0)
     file, _, position = name.rpartition(":")
-    if any(link.log.name == file for link in opened.chain.links) and position.isascii() and position.isdigit():
+    names = [link.log.name for link in opened.chain.links]
+    if file in names and position.isascii() and position.isdigit():
         return file, int(position)
-    if not any(letter.isdigit() for letter in name) or "/" in name:
-        raise Refused(f"{drawable(name)!r} names no transaction.", "Write FILE:POSITION, a GTID, or a time.")
+    if name_parts(file) is not None:
+        hint = f"The logs are {names[0]} to {names[-1]}."
+        raise Refused(f"{drawable(name)} is not among the logs after the dump. Nothing was changed.", hint)
     found = moments.resolve(opened.chain, moments.stop_point("gtid", name))
     return found.file, found.position
 
