@@ -180,6 +180,8 @@ def decide(view: View, ask: Ask) -> Question:
     ]
     if ask.kind is AskKind.CHOOSE:
         answers.append(Answer("b", "choose another backup (page 1)", "page-1"))
+        if not blocked("explore", view, ""):
+            answers.append(Answer("e", "look at the transactions in the logs, and choose another stop", "explore"))
     else:
         answers.append(answer("u", "undo", "undo what was changed"))
     answers.append(answer("x", "abandon", "abandon the session, leaving everything as it is"))

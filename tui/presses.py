@@ -175,7 +175,7 @@ def _choose(console: Console, view: View, subject: str) -> None:
             return
     lines = _about(shelf, backup, view)
     if shelf.is_server:
-        stops.ask(console, view, backup, lines)
+        stops.ask(console, view, subject, backup, lines)
         return
 
     def answered(_value: str) -> None:
@@ -196,7 +196,7 @@ def _up_to_when(console: Console, view: View, subject: str) -> None:
     shelf = console.shelving.shelf
     backup = shelf.find(subject)
     if backup is not None:
-        stops.ask(console, view, backup, _about(shelf, backup, view))
+        stops.ask(console, view, subject, backup, _about(shelf, backup, view))
 
 
 def _about(shelf: Shelf, backup: Backup, view: View) -> list[str]:

@@ -90,8 +90,11 @@ def unreachable(until: Until, backup: Backup, now: datetime) -> str:
     return ""
 
 
-def ask(console: Console, view: View, backup: Backup, lines: Sequence[str]) -> None:
-    """Ask up to when, then prepare: begin the session, or choose this restore point in the one there is."""
+def ask(console: Console, view: View, subject: str, backup: Backup, lines: Sequence[str]) -> None:
+    """Ask up to when, then prepare: begin the session, or choose this restore point in the one there is.
+
+    `subject` is what the shelf knows the backup by.
+    """
     ways = offered(console.shelving.shelf, backup, view.now, console.opening.until)
     answers = [Answer(one.key, one.label, one.key, one.blocked) for one in ways]
     answers.append(Answer("t", "another moment: type a time, FILE:POSITION or a GTID", "t"))
@@ -101,7 +104,7 @@ def ask(console: Console, view: View, backup: Backup, lines: Sequence[str]) -> N
 
     def chosen(until: Until) -> c.Command | None:
         if view.state.begun is None:
-            console.work(console.begin(str(backup.path), until))
+            console.work(console.begin(subject, until))
             return None
         return c.Choose(points.to_table(backup, until))
 

@@ -9,14 +9,15 @@ import pytest
 
 from engines.errors import Refused
 from engines.mysql.binlogs.chain import Coordinates
+from engines.mysql.binlogs.logs import logs_in, read_logs
 from engines.recipes import points
-from engines.recipes.mysql.exploring import Opened, Staged, around, open_logs
+from engines.recipes.mysql.exploring import Opened, Staged, around, facts_of, open_logs
 from engines.recipes.mysql.until import Kind, Until
 from engines.session import commands as c
-from engines.session.events import BackupChosen
+from engines.session.events import BackupChosen, FactFound, Result
 from tests.engines.mysql.binlogs.forge import Forge
 from tests.tui.driving import Operator, at_the_console
-from tests.tui.mysql_story import BAD, BEFORE, CONFIG, ServerStory, catalogue, logs
+from tests.tui.mysql_story import BAD, BEFORE, CONFIG, PREPARE, ServerStory, catalogue, logs
 from tests.tui.outsides import World, joined
 from tests.tui.story import FOLDER
 from tui.app import Opening
@@ -272,6 +273,32 @@ async def test_logs_that_are_gone_are_said_and_nothing_else_happens(folder: Path
         await operator.press("e")
         await operator.sees("There is nothing to look into: no log. Nothing was changed. Prepare the restore again.")
         await operator.press("enter", "slash", "escape")
+
+
+async def test_a_stop_that_the_logs_do_not_have_leads_into_the_explorer(folder: Path) -> None:
+    told = ServerStory(None, Until(Kind.POSITION, "binlog.000002:2773")).begun()
+    told.planned(steps=PREPARE).ran("2.1", "2.2", "2.3", "2.4").started("2.5")
+    told.tell(FactFound("2.5", facts_of(folder, Coordinates("binlog.000001", 4), read_logs(logs_in(folder)))))
+    told.ended("2.5", Result.FAILED, "binlog.000002:2773 is inside a transaction.", "Stop before it, or after it.")
+    world = joined(told)
+    world.catalogue, world.logs = catalogue(), told.opened()
+    async with at_the_console(world, opening=JOINED) as operator:
+        await operator.sees("Enter: what can be done.")
+        await operator.press("enter")
+        await operator.sees("look at the transactions in the logs, and choose another stop")
+        await operator.press("e")
+        await operator.sees("around the stop")
+        await operator.sees("is inside a transaction")
+        await operator.press("t")
+        await operator.sees("Look around which moment?")
+        await operator.types(BAD)
+        await operator.press("enter")
+        await operator.sees("> ? 23 12:00:30.123")
+        await operator.press("enter")
+        await operator.sees("Stop just before this one?")
+        await operator.press("enter")
+        await operator.until(lambda: bool(world.asked), "the runner is asked")
+        assert world.asked == [c.Choose(points.going_to(told.state.backup, BEFORE))]
 
 
 async def test_text_from_the_logs_is_only_ever_text(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ log and which byte they are is all that a restore point takes over.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -21,9 +21,9 @@ from engines.errors import Refused
 from engines.hooks import Progress, Stop, never, unmeasured
 from engines.mysql.binlogs import chain as chains
 from engines.mysql.binlogs import moments, transactions
-from engines.mysql.binlogs.chain import Chain, Coordinates
+from engines.mysql.binlogs.chain import Chain, Coordinates, Link
 from engines.mysql.binlogs.gtids import GtidSet, MariaGtid, MariaPosition, parse_gtid
-from engines.mysql.binlogs.logs import LogFile, logs_in, read_logs
+from engines.mysql.binlogs.logs import LogFile, logs_in, name_parts, read_logs
 from engines.mysql.binlogs.moments import Resolved
 from engines.mysql.binlogs.transactions import DANGEROUS, Touched, Transaction
 from engines.recipes.mysql.until import Until
@@ -32,7 +32,8 @@ from engines.session.state import SessionState, Status
 from engines.text import count, drawable
 
 STAGED: Final = "stage-logs"  # the step that stages and proves the logs
-MOST: Final = 1000  # transactions that a search lists, half of them from before the stop
+MOST: Final = 1000  # transactions that are listed at once; of a search, half of them from before the stop
+_EVERY: Final = MOST  # transactions between two marks
 
 __all__ = [
     "DANGEROUS",
@@ -117,6 +118,12 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class _Mark:
+    begin: int  # byte
+    highest: datetime | None  # latest commit time of all before it in its log
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A session's logs, read and proven once more, and where the replay ends in them."""
 
@@ -124,6 +131,8 @@ class Opened:
     stop: tuple[str, int] | None  # file and byte; None: it could not be found
     excluded: frozenset[tuple[str, int]] = frozenset()
     trouble: str = ""  # why the stop could not be found, or what ends the logs
+    # By log: every so many transactions where one begins, so that looking on need not read the log from its start.
+    marks: dict[str, tuple[_Mark, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def reach(self) -> datetime | None:
@@ -162,8 +171,43 @@ def around(
 ) -> tuple[Row, ...]:
     """Transactions around a moment, FILE:POSITION or GTID, in the logs' order; around the stop where none is named."""
     place = centre if isinstance(centre, datetime) else _place(opened, centre)
-    found = transactions.around(opened.chain, place, before, after, progress=progress, stop=stop)
-    return _rows(opened, found)
+    chain = _from_near(opened, place, progress, stop)
+    return _rows(opened, transactions.around(chain, place, before, after, progress=progress, stop=stop))
+
+
+def _from_near(opened: Opened, place: datetime | tuple[str, int], progress: Progress, stop: Stop) -> Chain:
+    """The chain from shortly before this place on: at least as many transactions before it as are ever shown."""
+    links = opened.chain.links
+    index = next((number for number, link in enumerate(links) if _holds(link, place)), len(links) - 1)
+    link = links[index]
+    marks = opened.marks.get(link.log.name)
+    if marks is None:
+        marks = opened.marks[link.log.name] = tuple(_marked(link, progress, stop))
+    passed = [mark for mark in marks if _is_before(mark, place)]
+    if len(passed) < 2:
+        return opened.chain
+    trimmed = replace(link, begin=passed[-2].begin, transactions=link.transactions - _EVERY * (len(passed) - 2))
+    return replace(opened.chain, links=(trimmed, *links[index + 1 :]))
+
+
+def _holds(link: Link, place: datetime | tuple[str, int]) -> bool:
+    if isinstance(place, datetime):
+        return link.log.latest is not None and link.log.latest > place
+    return link.log.name == place[0]
+
+
+def _is_before(mark: _Mark, place: datetime | tuple[str, int]) -> bool:
+    if isinstance(place, datetime):
+        return mark.highest is None or mark.highest <= place
+    return mark.begin <= place[1]
+
+
+def _marked(link: Link, progress: Progress, stop: Stop) -> Iterator[_Mark]:
+    highest: datetime | None = None
+    for number, one in enumerate(transactions.transactions((link,), progress=progress, stop=stop)):
+        if not number % _EVERY:
+            yield _Mark(one.begin, highest)
+        highest = one.at if highest is None else max(highest, one.at)
 
 
 def search(
@@ -259,10 +303,12 @@ def _place(opened: Opened, name: str | None) -> tuple[str, int]:
         end = opened.chain.end
         return opened.stop or end or ("", 0)
     file, _, position = name.rpartition(":")
-    if any(link.log.name == file for link in opened.chain.links) and position.isascii() and position.isdigit():
+    names = [link.log.name for link in opened.chain.links]
+    if file in names and position.isascii() and position.isdigit():
         return file, int(position)
-    if not any(letter.isdigit() for letter in name) or "/" in name:
-        raise Refused(f"{drawable(name)!r} names no transaction.", "Write FILE:POSITION, a GTID, or a time.")
+    if name_parts(file) is not None:
+        hint = f"The logs are {names[0]} to {names[-1]}."
+        raise Refused(f"{drawable(name)} is not among the logs after the dump. Nothing was changed.", hint)
     found = moments.resolve(opened.chain, moments.stop_point("gtid", name))
     return found.file, found.position
 

@@ -162,6 +162,21 @@ def test_a_moment_that_the_logs_do_not_have_is_refused(folder: Path, name: str) 
     assert refused.value.hint
 
 
+@pytest.mark.parametrize("every", [1, 3, 7, 1000])
+def test_a_log_that_was_read_once_is_not_read_from_its_start_again_and_shows_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    whole = opened(folder)
+    everything = around(whole, "binlog.000001:4", 0, 100)
+    monkeypatch.setattr("engines.recipes.mysql.exploring._EVERY", every)
+    found = opened(folder)
+    for number, row in enumerate(everything):
+        assert around(found, row.place, 1, 4) == everything[max(number - 1, 0) : number + 4]
+        assert around(found, row.at, 1, 2) == everything[number : number + 3]
+        assert around(found, row.end, 0, 2) == everything[number + 1 : number + 3]
+    assert set(found.marks) == {"binlog.000001", "binlog.000002", "binlog.000003"}
+
+
 def test_what_is_found_nearest_to_the_stop_is_kept_when_there_is_too_much(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,3 +193,16 @@ def test_facts_are_those_of_the_latest_attempt_and_survive_its_end() -> None:
     assert state.facts("do-2.1") == {"staged": "/a", "size": 2}
     assert state.facts("do-9.9") == {}
     assert [known.status for known in state.steps] == [Status.DONE]
+
+
+def test_what_a_restore_point_leaves_out_is_a_deviation_until_another_is_chosen() -> None:
+    one = {"name": "c", "deviations": ["0-1-7 is left out"], "reason": "it was the clean-up"}
+    both = {"name": "c", "deviations": ["0-1-7 is left out", "0-1-9 is left out"], "reason": "and its repeat"}
+    state = state_of(begun(backup=one), e.BackupChosen(both))
+    assert [(known.what, known.by, known.reason) for known in state.deviations] == [
+        ("0-1-7 is left out", "ana", "it was the clean-up"),
+        ("0-1-9 is left out", "ana", "and its repeat"),
+    ]
+    overridden = e.CheckOverridden("space", "FAIL", ANA, "made room")
+    back = state_of(begun(backup=one), check_done("space"), overridden, e.BackupChosen({"name": "c"}))
+    assert [known.what for known in back.deviations] == ["check overridden: space was FAIL"]
