@@ -20,7 +20,7 @@ from engines.backups.checksums import Digest, shown
 from engines.backups.parts import Folder, State, forget, keep, known, part_of
 from engines.backups.places import ObjectAt, Place
 from engines.backups.sources import Source, source, steadily
-from engines.errors import Refused, RestoreError, UsageError
+from engines.errors import OtherBytes, Refused, RestoreError, UsageError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
 from engines.text import drawable, size
 
@@ -363,13 +363,14 @@ def _hash(descriptor: int, begin: int, end: int, digests: _Digests) -> None:
         begin += length
 
 
-def _other(place: Place, digests: _Digests) -> Refused:
+def _other(place: Place, digests: _Digests) -> OtherBytes:
     expected = digests.expected or Digest("sha256", "")
-    return Refused(
+    return OtherBytes(
         f"{shown(str(place))} has {expected.algorithm} {digests.actual}, "
         f"{expected.where or 'the catalogue'} says {drawable(expected.hex)}. "
         "Nothing live was changed, and the copy was removed.",
         "It is damaged or another file. Choose another backup.",
+        digests.sha256,
     )
 
 

@@ -22,7 +22,7 @@ from engines.recipes.steps import (
 from engines.session.plan import BackupIdentity, Gate, GateKind, LossWindow, Plan, PlanKind, Step
 from engines.session.state import SessionState, Status
 from engines.targets import MysqlTarget
-from engines.text import count, size, stamp
+from engines.text import count, parse_stamp, size, stamp
 
 
 def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
@@ -70,7 +70,10 @@ def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
             id="2.6",
             title="Check prerequisites",
             action="check-ground",
-            shows=("ask whether the server takes this dump, and whether everything needed is allowed",),
+            shows=(
+                "ask whether the server takes this dump, and whether everything needed is allowed",
+                "measure it: a small table in a schema of its own, loaded for a second and dropped",
+            ),
         ),
         export_step("2.7", target),
     )
@@ -331,8 +334,6 @@ def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWind
     window = loss_window(state, backup)
     if found.reaches is None:
         return window
-    from engines.text import parse_stamp
-
     start = found.reaches
     end = max(parse_stamp(window.end), start)
     return LossWindow(stamp(start), stamp(end), (end - start).total_seconds())
