@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from engines.errors import Refused, RestoreError
+from engines.mysql.binlogs.chain import Coordinates, chain
 from engines.mysql.binlogs.moments import StopKind, StopPoint, stop_point
 from engines.mysql.binlogs.transactions import search
 from engines.mysql.connect import Place, connected
@@ -21,7 +22,7 @@ from engines.mysql.replay.programs import Programs
 from engines.mysql.replay.progressed import Far, continued, how_far
 from engines.mysql.replay.ways import Hooks, ReplayProgress
 from tests.engines.mysql.replay.source import Source, checksums, executed, position
-from tests.servers.databases import Server, build_of
+from tests.servers.databases import FLAVOURS, Build, Server, build_of
 from tests.servers.proxy import proxied
 
 pytestmark = pytest.mark.xdist_group("replay")
@@ -216,3 +217,27 @@ def test_kept_gtids_prove_how_far_an_interrupted_replay_came(
         done = how_far(connection, plan)
         assert isinstance(done, Far)
         assert done.transactions == plan.transactions
+
+
+@pytest.mark.parametrize("build", FLAVOURS, ids=lambda build: build.name)
+def test_from_a_gtid_set_up_to_a_gtid(build: Build, start_server: Callable[..., Server], tmp_path: Path) -> None:
+    mysql = build.flavour is Flavour.MYSQL
+    server = start_server(build, *(("--gtid-mode=ON", "--enforce-gtid-consistency=ON") if mysql else ()))
+    asks = "SELECT @@GLOBAL.gtid_executed" if mysql else "SELECT @@GLOBAL.gtid_binlog_pos"
+    source = Source(server, server.new_schema("shop"), tmp_path)
+    source.take_dump()
+    already = str(server.sql(asks)[0][0]).replace("\n", "")
+    source.work(3)
+    then = checksums(server, source.schema)
+    server.sql("DELETE FROM users", database=source.schema)
+    source.work(2)
+    by_position = source.chain()
+    (bad,) = search(by_position, ("DELETE",), f"{source.schema}.users")
+    assert bad.gtid is not None
+    by_gtids = chain([link.log for link in by_position.links], Coordinates(gtid_set=already))
+    plans = [plan_replay(one, stop_point("gtid", bad.gtid), source=source.schema) for one in (by_position, by_gtids)]
+    assert [plan.transactions for plan in plans] == [3, 3]
+    for plan in plans:
+        source.load(source.schema)
+        run(source, plan)
+        assert checksums(server, source.schema) == then
