@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StagedCode:
-    made: int
+    made: tuple[str, ...] = ()  # "TRIGGER users_before"
     events: Mapping[str, str] = field(default_factory=dict)  # name -> the status that it has in the dump
 
 
@@ -74,7 +74,7 @@ def make(
         if default_collation(connection, names.stage) != before:
             execute(connection, f"ALTER DATABASE {quoted(names.stage)} COLLATE = {before}")
     say(f"made {count(len(made))} views, routines, triggers and events in {names.stage}")
-    return StagedCode(len(made), events)
+    return StagedCode(tuple(sorted(f"{kind} {name}" for kind, name in made)), events)
 
 
 def _statements(dump: Path, entry: str, source: str, progress: Progress, stop: Stop) -> Iterator[Statement]:

@@ -6,7 +6,6 @@ What is planned is kept by the caller first. Where a swap stands is seen on the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from engines.hooks import At, Say, nowhere, silent
 from engines.mysql.dumps.code import Kind, with_status
 from engines.mysql.stage import objections
 from engines.mysql.stage.ask import schema_exists, settle, told
+from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.found import default_collation, look, tables
 from engines.mysql.stage.names import Names
 from engines.mysql.stage.objects import Code, in_order, read_code
@@ -35,38 +35,44 @@ def plan(
     names: Names,
     session: str,
     *,
-    events: Mapping[str, str],
+    staged: StagedCode,
     leave_ghosts: bool = False,
     binary_log: bool = True,
 ) -> Swap:
     """What a swap would do, from what both schemas are now. Changes nothing.
 
-    `events`: the status that each staged event is to have (Staged.events of `code`), since all are disabled there.
+    `staged`: what `code.make` said, with the status that each event is to have, since all are disabled on the stage. A
+    swap that was begun has taken the stage's triggers off: `code.make` comes before another plan.
     `leave_ghosts`: tables and code that only the live schema has stay. Raises Refused where it can't be done.
     """
     settle(connection, binary_log=binary_log)
     with told("The schemas could not be read. Nothing was changed", LOOK):
         if owner(connection, names, session) is not Owner.US:
             raise Refused(f"{names.stage} was not made by this session. Nothing was changed.", "Load the dump first.")
-        staged, live = tables(connection, names.stage), tables(connection, names.live)
-        if not staged:
+        incoming, live = tables(connection, names.stage), tables(connection, names.live)
+        if not incoming:
             raise Refused(f"There is no table in {names.stage}. Nothing was changed.", "Load the dump first.")
         if tables(connection, names.parked) - {names.marker}:
             raise Refused(
                 f"{names.parked} has tables already: a swap was begun. Nothing was changed.", "Resume that session."
             )
         old = read_code(connection, names.live)
-        brought = tuple(_awake(code, events) for code in read_code(connection, names.stage, names.live))
-        taken = staged | {code.name for code in brought if code.kind is Kind.VIEW}
+        brought = tuple(_awake(code, staged) for code in read_code(connection, names.stage, names.live))
+        if missing := {*staged.made} - {f"{code.kind} {code.name}" for code in brought}:
+            raise Refused(
+                f"{names.stage} lacks {', '.join(map(drawable, sorted(missing)[:5]))}. Nothing was changed.",
+                "Make the dump's code again, then plan again.",
+            )
+        taken = incoming | {code.name for code in brought if code.kind is Kind.VIEW}
         parks = live & taken if leave_ghosts else live
         made = Swap(
             names=names,
             session=session,
             old_tables=tuple(sorted(live)),
-            new_tables=tuple(sorted(staged)),
+            new_tables=tuple(sorted(incoming)),
             parks=tuple(sorted(parks)),
             old=old,
-            new=_merged(old, brought, live - parks, staged) if leave_ghosts else brought,
+            new=_merged(old, brought, live - parks, incoming) if leave_ghosts else brought,
             create=creation(connection, names.live if live or old else names.stage, names.live),
             existed=schema_exists(connection, names.live),
             collation=default_collation(connection, names.live) or default_collation(connection, names.stage),
@@ -77,11 +83,11 @@ def plan(
         return replace(made, notes=objections.notes(connection, made), statements=tuple(act.sql for act in acts))
 
 
-def _awake(code: Code, events: Mapping[str, str]) -> Code:
+def _awake(code: Code, staged: StagedCode) -> Code:
     if code.kind is not Kind.EVENT:
         return code
     try:
-        return replace(code, text=with_status(code.text, events[code.name])[0])
+        return replace(code, text=with_status(code.text, staged.events[code.name])[0])
     except KeyError:
         raise Refused(
             f"Which status the event {drawable(code.name)} had is not known. Nothing was changed.",
@@ -90,7 +96,7 @@ def _awake(code: Code, events: Mapping[str, str]) -> Code:
 
 
 def _merged(
-    old: tuple[Code, ...], brought: tuple[Code, ...], stay: frozenset[str], staged: frozenset[str]
+    old: tuple[Code, ...], brought: tuple[Code, ...], stay: frozenset[str], incoming: frozenset[str]
 ) -> tuple[Code, ...]:
     """The new code and, of the old, what only the old has: but for triggers of tables that go, and shadowed views."""
     names = {code.key for code in brought}
@@ -99,7 +105,7 @@ def _merged(
         for code in old
         if code.key not in names
         and (code.kind is not Kind.TRIGGER or code.table in stay)
-        and (code.kind is not Kind.VIEW or code.name not in staged)
+        and (code.kind is not Kind.VIEW or code.name not in incoming)
     ]
     merged = sorted((*brought, *kept), key=lambda code: list(Kind).index(code.kind))
     views = in_order([code for code in merged if code.kind is Kind.VIEW])

@@ -54,7 +54,7 @@ class Ground:
     server: Server
     names: Names
     dump: Path
-    events: dict[str, str]
+    staged: code.StagedCode
     old: bytes  # the live schema's dump before
     new: bytes  # what it has to be after
     swap: Swap = field(init=False)
@@ -62,7 +62,7 @@ class Ground:
     def plan(self, **wanted: bool) -> Swap:
         connection = connect(self.server.place, self.server.login)
         try:
-            self.swap = plan(connection, self.names, SESSION, events=self.events, **wanted)
+            self.swap = plan(connection, self.names, SESSION, staged=self.staged, **wanted)
         finally:
             close(connection)
         return self.swap
@@ -97,7 +97,7 @@ def staged(server: Server, folder: Path, *, older: str = OLDER, newer: str = NEW
     dump = folder / f"{source}.sql"
     plain = ("--set-gtid-purged=OFF",) if server.flavour is Flavour.MYSQL else ()
     dump.write_bytes(server.dump(*WHOLE, *plain, source))
-    ground = Ground(server, names(live, TOKEN), dump, {}, dumped(server, live), dumped(server, source))
+    ground = Ground(server, names(live, TOKEN), dump, code.StagedCode(), dumped(server, live), dumped(server, source))
     bring(ground, source)
     return ground
 
@@ -112,9 +112,8 @@ def bring(ground: Ground, source: str) -> None:
         rows = {table.name: table.rows for table in read_facts(ground.dump).tables}
         load(Job(dump=ground.dump, place=server.place, login=login, schema=ground.names.stage, source=source, rows=rows,
                  code=False))  # fmt: skip
-        made = code.make(connection, ground.names, SESSION, ground.dump, source=source)
+        ground.staged = code.make(connection, ground.names, SESSION, ground.dump, source=source)
         account.drop(connection, ground.names, SESSION)
-        ground.events.update(made.events)
     finally:
         close(connection)
 

@@ -14,6 +14,7 @@ from engines.mysql.connect import Login, close, connect, connected
 from engines.mysql.flavour import Flavour
 from engines.mysql.stage import schema
 from engines.mysql.stage.back import clear, discard, put_back
+from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.steps import Swap
 from engines.mysql.stage.swap import Position, go_live, plan, position
 from tests.engines.mysql.stage.ground import SESSION, Ground, bring, dumped, staged
@@ -66,7 +67,7 @@ def test_the_staged_load_is_what_the_dump_holds(server: Server, tmp_path: Path) 
     ground = staged(server, tmp_path)
     asleep = b"PRESERVE DISABLE"
     assert dumped(server, ground.names.stage) == ground.new.replace(b"PRESERVE ENABLE", asleep)
-    assert ground.events["nightly"] == "ENABLE"
+    assert ground.staged.events["nightly"] == "ENABLE"
     assert server.sql(
         "SELECT COUNT(*) FROM information_schema.events WHERE status = 'ENABLED' "
         f"AND event_schema = '{ground.names.stage}'"
@@ -140,8 +141,11 @@ def test_a_lock_that_somebody_holds_refuses_and_changes_nothing(server: Server, 
     assert ground.live() == ground.new
 
 
-def test_a_lock_that_comes_just_before_the_rename_has_all_put_on_again(server: Server, tmp_path: Path) -> None:
+def test_a_lock_that_comes_just_before_the_rename_has_all_put_on_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the look at the locks and the RENAME triggers are dropped: they come back."""
+    monkeypatch.setattr("engines.mysql.stage.ask.LOCK_WAIT", 1)
     ground = small(server, tmp_path)
     swap = ground.plan()
     holder = server.connection(swap.names.live)
@@ -274,13 +278,25 @@ def test_a_session_that_staged_nothing_can_plan_nothing(server: Server) -> None:
 
     with connected(server.place, server.login) as connection:
         with pytest.raises(Refused, match="not made by this session"):
-            plan(connection, names(live, "7f3a"), SESSION, events={})
+            plan(connection, names(live, "7f3a"), SESSION, staged=StagedCode())
         schema.prepare(connection, names(live, "7f3a"), SESSION)
         with pytest.raises(Refused, match="no table"):
-            plan(connection, names(live, "7f3a"), SESSION, events={})
+            plan(connection, names(live, "7f3a"), SESSION, staged=StagedCode())
         discard(connection, names(live, "7f3a"), SESSION)
         discard(connection, names(live, "7f3a"), SESSION)
         assert schema.owner(connection, names(live, "7f3a"), SESSION) is schema.Owner.NOBODY
+
+
+def test_a_swap_that_was_begun_is_not_planned_anew_without_its_triggers(server: Server, tmp_path: Path) -> None:
+    ground = small(server, tmp_path)
+    ground.plan()
+    there(ground)
+    back(ground)
+    with pytest.raises(Refused, match="lacks TRIGGER users_before"):
+        ground.plan()
+    bring(ground, next(row[0] for row in server.sql("SHOW DATABASES LIKE 'source%'")))
+    ground.plan()
+    there(ground)
 
 
 def test_discarding_never_takes_parked_tables_along(server: Server, tmp_path: Path) -> None:
@@ -372,7 +388,7 @@ def test_a_login_that_may_not_make_the_old_code_again_is_refused(server: Server,
     if server.flavour is Flavour.MYSQL:
         server.sql("GRANT SHOW_ROUTINE ON *.* TO 'half'@'%'")
     with connected(server.place, Login("half", "x")) as connection, pytest.raises(Refused) as refusal:
-        plan(connection, ground.names, SESSION, events=ground.events)
+        plan(connection, ground.names, SESSION, staged=ground.staged)
     assert "may not make code of root@localhost" in refusal.value.message
     assert "may not make triggers and functions" in refusal.value.message
 
