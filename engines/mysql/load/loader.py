@@ -147,7 +147,7 @@ class _Loading:
     # -- the pass over the dump ---------------------------------------------------------------------------
 
     def run(self) -> None:
-        _clear_code(self._main, self.job.schema)
+        _clear_code(self._main, self.job.schema, self.job.rows)
         with opened(self.job.dump, self.job.entry) as dump:
             for part in read(dump.stream):
                 self._look_up(dump)
@@ -364,12 +364,16 @@ def leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
     )
 
 
-def _clear_code(connection: Connection[Cursor], schema: str) -> None:
-    """Drop triggers and views of an earlier attempt: the dump makes them without asking whether they are there."""
+def _clear_code(connection: Connection[Cursor], schema: str, tables: Mapping[str, int]) -> None:
+    """Drop triggers of an earlier attempt: the dump makes them without asking whether they are there."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s", (schema,))
-        for (name,) in list(cursor.fetchall()):
-            cursor.execute(f"DROP TRIGGER IF EXISTS {quoted(str(name))}")
+        cursor.execute(
+            "SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = %s",
+            (schema,),
+        )
+        for name, table in list(cursor.fetchall()):
+            if str(table) in tables:  # a table that the dump does not have keeps its own
+                cursor.execute(f"DROP TRIGGER IF EXISTS {quoted(str(name))}")
 
 
 def _constraints(connection: Connection[Cursor], schema: str) -> set[str]:
