@@ -119,6 +119,8 @@ class BackupsScreen(Screen[None]):
             return Next(f"This session restores {self.shelf.chosen}. {reason or other}", "" if reason else "choose")
         if backup.status is Status.VERIFIED:
             return Next("Enter chooses this backup. Nothing is changed before a plan is approved.", "choose")
+        if backup.unread:
+            return Next("Enter chooses this backup: it is in a bucket, and is compared while it is staged.", "choose")
         return Next(f"{backup.status}: it can't be restored unless the incident commander overrides.", "choose")
 
     # -- the filter ---------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
-from tui.steering import configuration, found, incident_of, readable
+from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
 PROBLEMS = 8  # lines about what is wrong with a listing
@@ -178,7 +178,7 @@ def backups(arguments: argparse.Namespace) -> int:
             else "No backups."
         )
         _tell_problems(catalogue.problems)
-    if not arguments.unchecked and not any(one.status is Status.VERIFIED for one in known):
+    if not arguments.unchecked and not any(one.status is Status.VERIFIED or one.unread for one in known):
         raise RestoreError(
             f"No backup in {catalogue.folder} is VERIFIED. Nothing was changed.",
             f"Mend {drawable(target.checksums)} or the files. Others need the incident commander's override.",
@@ -233,7 +233,7 @@ def plan(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
     backup = _backup_named(target, arguments.backup)
-    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments))
+    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments), until_of(arguments))
     name = digest(dry.plan)
     if arguments.json:
         json(

@@ -162,10 +162,9 @@ def of_the_service(error: Exception) -> bool:
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
-    if isinstance(error, ValueError):
-        return str(error).startswith("Invalid endpoint")
     # Redirected without being told where to, botocore asks again and again until Python stops it.
-    return isinstance(error, (BotoCoreError, ClientError, ResponseParserError, HTTPError, OSError, RecursionError))
+    kinds = (BotoCoreError, ClientError, ResponseParserError, HTTPError, OSError, RecursionError)
+    return isinstance(error, kinds) or (isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"))
 
 
 def code_of(error: Exception) -> str:

@@ -63,8 +63,11 @@ def compare(
 
 
 def before_of(state: SessionState) -> Mapping[str, int | None]:
-    """The counts before the restore: the safety snapshot's where there is one, else those of the first look."""
-    for action in ("snapshot", "look"):
+    """The counts before the restore: the safety snapshot's where there is one, else those of the first look.
+
+    Where rows were written between the snapshot and going live, the latter has taken it anew.
+    """
+    for action in ("replace", "snapshot", "look"):
         counts = state.facts(action).get("before")
         if isinstance(counts, dict) and counts:
             return {str(table): rows if isinstance(rows, int) else None for table, rows in counts.items()}

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 
 from engines import checks
 from engines.backups.catalogue import Backup, Catalogue, Status
-from engines.backups.freshness import freshness
+from engines.backups.freshness import NAME, freshness
 from engines.backups.places import ObjectAt
 from engines.backups.verify import verify, verify_all
 from engines.checks import Check
@@ -37,7 +37,7 @@ def fresh(
     try:
         catalogue = listing()
     except RestoreError as error:
-        return checks.fail("Backups are fresh", error.message, error.hint)
+        return checks.fail(NAME, error.message, error.hint)
     objects = tuple(one for one in catalogue.backups if isinstance(one.place, ObjectAt))
     asked = {one.where: one for one in verify_all(objects, lambda _one: None, stop)}
     settled: list[Backup] = []

@@ -12,9 +12,10 @@ from engines.config import Config
 from engines.errors import UsageError
 from engines.incident import Incident
 from engines.recipes import sessions
+from engines.recipes.mysql.until import Until
 from engines.recipes.sqlite import ground, plans
 from engines.recipes.sqlite.facts import Found, describe, swap_for
-from engines.recipes.sqlite.replacing import CHECKSUM
+from engines.recipes.trust import CHECKSUM
 from engines.session.events import CheckDone, Entry
 from engines.session.plan import Plan
 from engines.session.state import SessionState, after, fold
@@ -41,8 +42,11 @@ def checks(config: Config, target: Target, incident: Incident | None) -> tuple[C
     return tuple(check for check in ground.all_checks(target, state) if check.panel is not Panel.SPACE)
 
 
-def dry_run(config: Config, target: Target, backup: Backup, incident: Incident | None) -> DryRun:
+def dry_run(
+    config: Config, target: Target, backup: Backup, incident: Incident | None, until: Until | None = None
+) -> DryRun:
     """The restore plan for `backup`, as a session would make it; the backup's bytes are read and hashed for it."""
+    sessions.check_until(target, until)
     if not isinstance(target, SqliteTarget):
         raise UsageError("MySQL and MariaDB are not available in this version.", "reinstate --version")
     read = verify(backup, lambda _done, _total: None, lambda: False)

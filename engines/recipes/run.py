@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -21,10 +22,17 @@ def recipe_for(begun: SessionBegun) -> Recipe:
     return SqliteRecipe(target)
 
 
-def lock_for(begun: SessionBegun) -> Path:
-    """Beside the database, under its real name: two names of one database share the lock."""
-    real = Path(begun.address).resolve()
-    return real.with_name(f".{real.name}.reinstate.lock")
+def lock_for(begun: SessionBegun, folder: Path) -> Path:
+    """Beside an SQLite database, under its real name: two names of one database share the lock.
+
+    A schema has no file: its lock is beside the sessions of this machine, and GET_LOCK on the server keeps the other
+    machines out.
+    """
+    if begun.engine == "sqlite":
+        real = Path(begun.address).resolve()
+        return real.with_name(f".{real.name}.reinstate.lock")
+    address = hashlib.sha256(begun.address.encode()).hexdigest()[:16]
+    return folder.parent.parent / f".{address}.reinstate.lock"
 
 
 if __name__ == "__main__":

@@ -52,6 +52,12 @@ def target_named(config: Config, name: str | None) -> Target:
     return config.targets[name]
 
 
+def check_until(target: Target, until: Until | None) -> None:
+    """Raises UsageError where the target's engine has no such restore point."""
+    if until is not None and until.replays and not isinstance(target, MysqlTarget):
+        raise UsageError("An SQLite copy has no logs after it. Nothing was started.", "Leave --until away.")
+
+
 def begin(
     config: Config,
     target: str,
@@ -62,8 +68,7 @@ def begin(
 ) -> Path:
     """Start a session that restores `backup`, and return its folder. Raises Refused when the target is taken."""
     chosen = target_named(config, target)
-    if until is not None and until.replays and not isinstance(chosen, MysqlTarget):
-        raise UsageError("An SQLite copy has no logs after it. Nothing was started.", "Leave --until away.")
+    check_until(chosen, until)
     taken = store.unfinished_for(config.state, chosen.name)
     if taken is not None:
         raise Refused(

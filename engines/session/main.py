@@ -48,7 +48,7 @@ def begun_in(folder: Path) -> SessionBegun:
 def main(
     folder: Path,
     recipe_for: Callable[[SessionBegun], Recipe],
-    lock_for: Callable[[SessionBegun], Path],
+    lock_for: Callable[[SessionBegun, Path], Path],
     at: At | None = None,
 ) -> int:
     """Run the session in `folder` to its end. Exit code 0, or 3 with the reason in refused.json."""
@@ -59,9 +59,9 @@ def main(
         runner = Runner(folder, recipe, at=at) if at is not None else Runner(folder, recipe)
         if runner.state.ended is not None:
             runner.finish()
-            store.forget_target(lock_for(begun), folder)
+            store.forget_target(lock_for(begun, folder), folder)
             raise Refused(f"Session {folder.name} is over ({runner.state.ended.how}).", "Read it: reinstate show.")
-        with store.hold_target(lock_for(begun), folder):
+        with store.hold_target(lock_for(begun, folder), folder):
             is_new = not runner.state.last_seq
             runner.begin(begun if is_new else None, versions(), survival().text)
             (folder / BEGIN).unlink(missing_ok=True)

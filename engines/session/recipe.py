@@ -36,6 +36,12 @@ class Recipe(Protocol):
     def perform(self, work: Work) -> Mapping[str, object]:
         """Carry out a step and return the facts it found. Raises RestoreError when it failed."""
 
+    def quiet(self, state: SessionState) -> tuple[str, ...]:
+        """End what a dead runner left running elsewhere, as connections on a server, and say what was ended.
+
+        Raises Refused where something can't be ended: nothing is begun beside it.
+        """
+
     def probe(self, step: Step, state: SessionState) -> Finding:
         """Look, without changing anything, whether a step that was cut off had its effect."""
 

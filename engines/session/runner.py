@@ -82,6 +82,7 @@ _RECORDED = (
     PlanRefused,
     Approved,
     CheckOverridden,
+    Rejected,
     GateGiven,
     StepEnded,
     StepSkipped,
@@ -227,6 +228,7 @@ class Runner:
         cut_off = self.state.running
         if cut_off is None:
             return
+        ended = "".join(f"{line}; " for line in self._recipe.quiet(self.state))
         try:
             finding = self._recipe.probe(cut_off.step, self.state)
         except Exception as error:  # noqa: BLE001 - a defect in a probe must not bar the way back
@@ -237,7 +239,7 @@ class Runner:
             done = StepEnded(
                 step=cut_off.id,
                 result=Result.DONE,
-                message=f"The runner died; probed: {finding.evidence}",
+                message=f"The runner died; probed: {ended}{finding.evidence}",
                 facts=finding.facts,
             )
             self.record(done)
@@ -246,7 +248,7 @@ class Runner:
             StepEnded(
                 step=cut_off.id,
                 result=Result.UNKNOWN,
-                message=f"The runner died during this step. Probed now: {finding.evidence}",
+                message=f"The runner died during this step. Probed now: {ended}{finding.evidence}",
                 hint="Try it again from its start (r), or undo (u).",
                 facts=finding.facts,
             )

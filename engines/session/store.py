@@ -234,6 +234,12 @@ def forget_target(lock: Path, session: Path) -> None:
 
 def _check_over(other: Held, lock: Path) -> None:
     folder = Path(other.folder)
+    if not folder.is_dir():
+        raise Refused(
+            f"Session {other.session} of this target may be unfinished, and its folder {folder} is not there. "
+            "Nothing was changed.",
+            f"Is its volume mounted? When that session is certainly over, remove {lock}.",
+        )
     known = open_session(folder)
     if known.unfinished:
         raise Refused(

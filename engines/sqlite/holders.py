@@ -199,7 +199,7 @@ def _completeness(unseen: list[int]) -> tuple[bool, str]:
     if os.geteuid() != 0 and _hides_processes():
         return False, "/proc hides other users' processes (hidepid)"
     if (_PROC / "self/ns/pid").stat().st_ino != _FIRST_PID_NAMESPACE:
-        return True, "only this container's processes are seen"
+        return False, "only this container's processes can be seen"
     return True, ""
 
 

@@ -31,6 +31,7 @@ from engines.text import drawable
 __all__ = ["FileIdentity", "Header", "Kind", "Live", "header", "identity", "live_header", "look", "replaceable"]
 
 Kind = Literal["database", "missing", "empty", "unreadable"]
+NO_FILE = "it is not a regular file"
 
 # sqlite.org/wal.html#walresetbug: two connections that write and checkpoint at once could corrupt a WAL database.
 WAL_RESET_FIXED = (3, 51, 3)
@@ -73,7 +74,7 @@ def look(path: str) -> Live:
     except OSError as error:
         return live("unreadable", None, f"it can't be looked at: {error.strerror}")
     if not Path(real).is_file():
-        return live("unreadable", who, "it is not a regular file")
+        return live("unreadable", who, NO_FILE)
     if who.size == 0:
         return live("empty", who, "it has 0 bytes")
     try:
@@ -129,6 +130,8 @@ def _what_it_is(live: Live) -> Check:
         where = f"{drawable(live.asked)} is a symlink; the file it leads to, {where}, is what is replaced"
     if live.kind == "database":
         return ok("Live database", f"{where}: {live.why}")
+    if live.why == NO_FILE:
+        return fail("Live database", f"{where}: {live.why}", "Move it away; then there is no live database.")
     return warn(
         "Live database",
         f"{where}: {live.kind}, {live.why}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.errors import Refused, RestoreError
 from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import connect
+from engines.sqlite.changes import Mark, refuse_written, written
 from engines.sqlite.files import present, sidecars
 from engines.sqlite.holders import holders
 from engines.text import drawable
@@ -26,13 +27,20 @@ def quiesce(live: str, *, timeout: float = 5.0, say: Say = silent, at: At = nowh
 
 
 @contextmanager
-def locked(live: str, *, timeout: float = 5.0, say: Say = silent, at: At = nowhere) -> Iterator[None]:
+def locked(
+    live: str, *, since: Mark | None = None, timeout: float = 5.0, say: Say = silent, at: At = nowhere
+) -> Iterator[None]:
     """`quiesce`, then BEGIN EXCLUSIVE, held until the block ends.
 
-    Nothing in the block may open and close the live file in this process: that would drop the lock.
+    Nothing in the block may open and close the live file in this process: that would drop the lock. Raises Written
+    where anything was committed since `since`, up to the very moment of the lock.
     """
     try:
         with connect.opened(live, "rw", timeout=timeout) as db:
+            # What others commit from here on changes the version; what they committed before it shows in the mark.
+            version = connect.single(db, "PRAGMA data_version")
+            if since is not None:
+                refuse_written(live, since)
             at("quiesce.checkpoint.before")
             mode = str(connect.single(db, "PRAGMA journal_mode"))
             if mode == "wal":
@@ -50,6 +58,8 @@ def locked(live: str, *, timeout: float = 5.0, say: Say = silent, at: At = nowhe
             at("quiesce.lock.before")
             db.execute("BEGIN EXCLUSIVE")
             at("quiesce.lock.after")
+            if since is not None and connect.single(db, "PRAGMA data_version") != version:
+                raise written(live, "while its lock was taken")
             _drop_orphaned_index(live)
             _no_sidecars(live)
             say(f"exclusive lock on {drawable(live)}")

@@ -257,6 +257,11 @@ def _not_taken(live: str, folder: str, error: Exception) -> RestoreError:
     )
 
 
+def drop_raw(raw: RawCopy) -> None:
+    """Removes a raw copy that nothing describes."""
+    _remove_raw(raw.folder)
+
+
 def _remove_raw(folder: str) -> None:
     """Removes a partial raw copy: plain files in one folder, nothing deeper."""
     with os.scandir(folder) as entries:

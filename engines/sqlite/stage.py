@@ -41,6 +41,14 @@ class Staged:
     source: str
 
 
+class OtherBytes(Refused):
+    """The source does not have the digest that was expected of it."""
+
+    def __init__(self, message: str, hint: str, sha256: str) -> None:
+        super().__init__(message, hint)
+        self.sha256 = sha256  # of what it has
+
+
 def stage(
     source: str,
     beside: str,
@@ -165,10 +173,11 @@ def _refuse_other_digest(source: str, expected: tuple[str, str] | None, digests:
     name, wanted = expected
     found = digests[name].hexdigest()
     if found != wanted.strip().lower():
-        raise Refused(
-            f"The backup {drawable(source)} has {name} {found}, the catalogue says {drawable(wanted)}. "
+        raise OtherBytes(
+            f"The backup {drawable(source)} has {name} {found}, and {drawable(wanted)} is expected of it. "
             "Nothing was changed.",
             "It is damaged or another file. Choose another backup.",
+            digests["sha256"].hexdigest(),
         )
 
 

@@ -14,7 +14,17 @@ from pathlib import Path
 from engines.errors import Refused, RestoreError
 from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import files
-from engines.sqlite.changes import Change, Fingerprint, changed_since, fingerprint
+from engines.sqlite.changes import (
+    Change,
+    Fingerprint,
+    Mark,
+    Written,
+    changed_since,
+    differences,
+    fingerprint,
+    mark,
+    refuse_written,
+)
 from engines.sqlite.dress import dress, refuse_undressed
 from engines.sqlite.file_facts import live_header
 from engines.sqlite.holders import holders, refuse_holders
@@ -27,12 +37,16 @@ from engines.text import drawable
 __all__ = [
     "Change",
     "Fingerprint",
+    "Mark",
     "Position",
     "Swap",
+    "Written",
     "changed_since",
     "clear",
+    "differences",
     "dress",
     "fingerprint",
+    "mark",
     "prepare",
     "put_back",
     "quiesce",
@@ -45,6 +59,7 @@ __all__ = [
 def replace(
     swap: Swap,
     *,
+    since: Mark | None = None,
     timeout: float = 5.0,
     accept_unseen: bool = False,
     say: Say = silent,
@@ -53,8 +68,8 @@ def replace(
     """Makes the staged copy the live database; goes on from wherever a crash left it. Returns NEW.
 
     Raises Refused where somebody has the database open, the staged copy is not as verified, or the swap was undone;
-    the message says which database is live then. `accept_unseen`: the commander accepted that some processes can't be
-    looked into.
+    the message says which database is live then. Raises Written where the old one was written to since `since`, when
+    it was kept. `accept_unseen`: the commander accepted that some processes can't be looked into.
     """
     position = where(swap)
     match position:
@@ -68,7 +83,7 @@ def replace(
         case Position.OLD | Position.LINKED:
             refuse_undressed(swap)
             try:
-                _go_over(swap, timeout, accept_unseen, say, at)
+                _go_over(swap, since, timeout, accept_unseen, say, at)
             except OSError as error:
                 raise _failed(swap, error) from error
         case Position.NEW | Position.UNDOING | Position.SETTLED:
@@ -81,8 +96,8 @@ def replace(
     return where(swap)
 
 
-def _go_over(swap: Swap, timeout: float, accept_unseen: bool, say: Say, at: At) -> None:
-    with _held(swap, timeout, say, at):
+def _go_over(swap: Swap, since: Mark | None, timeout: float, accept_unseen: bool, say: Say, at: At) -> None:
+    with _held(swap, since, timeout, say, at):
         if files.key(swap.live) != swap.old:
             raise foreign(swap)
         refuse_holders(watched(swap), "old", accept_unseen=accept_unseen)
@@ -120,13 +135,15 @@ def _go_over(swap: Swap, timeout: float, accept_unseen: bool, say: Say, at: At) 
 
 
 @contextmanager
-def _held(swap: Swap, timeout: float, say: Say, at: At) -> Iterator[None]:
+def _held(swap: Swap, since: Mark | None, timeout: float, say: Say, at: At) -> Iterator[None]:
     """The exclusive lock on the old database, where there is one that can be locked."""
     if not swap.lockable:
+        if since is not None:
+            refuse_written(swap.live, since)
         say(f"the old database is {swap.before_kind}: it is moved aside without a lock")
         yield
         return
-    with locked(swap.live, timeout=timeout, say=say, at=at):
+    with locked(swap.live, since=since, timeout=timeout, say=say, at=at):
         yield
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from engines.errors import Refused, RestoreError
 from engines.hooks import At, Say, nowhere, silent
 from engines.sqlite import files
+from engines.sqlite.changes import Mark, differences, mark, refuse_written
 from engines.sqlite.holders import refuse_holders
 from engines.sqlite.inspect import look
 from engines.sqlite.lock import locked, set_journal_mode
@@ -19,6 +20,7 @@ from engines.text import drawable
 def put_back(
     swap: Swap,
     *,
+    since: Mark | None = None,
     timeout: float = 5.0,
     accept_unseen: bool = False,
     say: Say = silent,
@@ -27,7 +29,8 @@ def put_back(
     """Makes the database from before the swap live again: its file, owner, mode and journal mode. From every position.
 
     The new file is moved aside, not deleted; what was missing is missing again. Returns OLD or BACK. The caller keeps
-    the present state (raw copy, snapshot) first. Raises Refused where the old file is gone or somebody holds a file.
+    the present state (raw copy, snapshot) first. Raises Refused where the old file is gone or somebody holds a file,
+    Written where the new one was written to since `since`, when it was kept.
     """
     try:
         match where(swap):
@@ -40,7 +43,7 @@ def put_back(
                 )
             case Position.NEW | Position.UNDOING:
                 refuse_holders(watched(swap), "new", accept_unseen=accept_unseen)
-                _go_back(swap, timeout, accept_unseen, say, at)
+                _go_back(swap, since, timeout, accept_unseen, say, at)
             case Position.OLD | Position.LINKED | Position.BACK:
                 pass
         _return_sidecars(swap, at)
@@ -59,10 +62,12 @@ def put_back(
     return position
 
 
-def clear(swap: Swap, *, at: At = nowhere) -> tuple[str, ...]:
+def clear(swap: Swap, *, kept: Mark | None = None, at: At = nowhere) -> tuple[str, ...]:
     """After sign-off or abandoning: removes what is left of this swap's files, and returns their paths.
 
-    From there on there is no undo but the safety snapshot. Raises Refused while the swap is half done.
+    From there on there is no undo but the safety snapshot. `kept`: the replaced file as it was once the new one was
+    live; written to after that, by somebody who still had it open, it is left. Raises Refused while the swap is half
+    done.
     """
     position = where(swap)
     if position in (Position.LINKED, Position.UNDOING, Position.FOREIGN):
@@ -72,6 +77,8 @@ def clear(swap: Swap, *, at: At = nowhere) -> tuple[str, ...]:
         )
     removed = []
     for path in (swap.staged, swap.kept, swap.undone):
+        if path == swap.kept and kept is not None and files.key(path) is not None and differences(kept, mark(path)):
+            continue
         for name in files.present((*files.sidecars(path), path)):
             Path(name).unlink()
             removed.append(name)
@@ -81,15 +88,17 @@ def clear(swap: Swap, *, at: At = nowhere) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def _go_back(swap: Swap, timeout: float, accept_unseen: bool, say: Say, at: At) -> None:
+def _go_back(swap: Swap, since: Mark | None, timeout: float, accept_unseen: bool, say: Say, at: At) -> None:
     """From the new database live to the old one live. The path never vanishes, unless nothing was there before."""
     if swap.before_kind == "database" and swap.before_journal_mode is not None:
         set_journal_mode(swap.kept, swap.before_journal_mode, timeout=timeout)  # still aside: nobody has it open
         at("undo.journal-mode.after")
     with ExitStack() as held:
         if look(swap.live).kind == "database":
-            held.enter_context(locked(swap.live, timeout=timeout, say=say, at=at))
+            held.enter_context(locked(swap.live, since=since, timeout=timeout, say=say, at=at))
         else:
+            if since is not None:
+                refuse_written(swap.live, since)
             say("the new database can't be opened: it is moved aside with its sidecars, without a lock")
         refuse_holders(watched(swap), "new", accept_unseen=accept_unseen)
         if swap.old is not None and files.key(swap.undone) != swap.new:

@@ -22,9 +22,9 @@ import pytest
 from engines.session import store
 from tests.engines.recipes.world import BACKUP, NEW_ROWS, OLD_ROWS, World, build
 from tests.servers.waiting import gone, until
-from tests.tui.cli_ground import ANSWERS, UNSEEN, Said, is_drawable, typed
+from tests.tui.cli_ground import ANSWERS, UNSEEN, Said, is_drawable, is_one_clear_error, typed
 
-DONE, WAITS = 0, 3
+DONE, USAGE, WAITS = 0, 2, 3
 PLAIN = (sys.executable, "-m", "tui.cli")
 GARBAGE = b"\x1b[31mthis was a database once\x00" * 400
 
@@ -170,7 +170,7 @@ def test_a_backup_with_another_hash_is_refused(night: Night) -> None:
     other_bytes(night)
     said = night.restore()
     assert said.code == WAITS
-    assert "the catalogue says" in said.out
+    assert "is expected of it" in said.out
     assert night.world.rows() == OLD_ROWS
 
 
@@ -311,6 +311,14 @@ def test_a_session_whose_runner_died_is_taken_up_again(night: Night, words: tupl
     assert night.record["session"]["resumes"] == 1
     assert night.record["plan"]["kind"] == ("undo" if words[0] == "undo" else "restore")
     assert night.world.rows() == OLD_ROWS
+
+
+@pytest.mark.parametrize("command", [("plan",), ("restore", "--plain")], ids=lambda words: words[0])
+def test_logs_after_an_sqlite_copy_are_refused_before_anything_is_begun(night: Night, command: tuple[str, ...]) -> None:
+    said = night.typed(*command, "box", "--backup", BACKUP, "--until", "end")
+    is_one_clear_error(said, USAGE)
+    assert "no logs after it" in said.err
+    assert not list(store.known_sessions(night.world.folder / "state"))
 
 
 def test_ctrl_c_leaves_the_session_waiting(night: Night) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engines.people import Role
+from engines.recipes import trust
 from engines.recipes.application import STOPPING
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.until import told, until_of
@@ -79,7 +80,7 @@ def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
 def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan:
     """The recovery, in order: staged beside the live schema, or in its place."""
     steps = _staged(target, found) if found.staged else _in_place(target, found)
-    backup = _backup(state, found)
+    backup = trust.identity(state, found.dump_size, found.sha256)
     return make_plan(
         state,
         target,
@@ -322,20 +323,6 @@ def undo_plan(
         details=details,
         needs_approval=(loaded or swapped) and up_again,
         reason=reason,
-    )
-
-
-def _backup(state: SessionState, found: Found) -> BackupIdentity:
-    chosen = state.backup
-    check = state.checks.get("backup checksum")
-    return BackupIdentity(
-        name=str(chosen.get("name")),
-        path=str(chosen.get("path")),
-        size=found.dump_size,
-        taken_at=str(chosen.get("taken_at")),
-        sha256=found.sha256,
-        status="VERIFIED" if check and not check.check.verdict.blocks else str(chosen.get("status")),
-        evidence=check.check.evidence if check else str(chosen.get("evidence", "")),
     )
 
 

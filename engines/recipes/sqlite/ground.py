@@ -85,13 +85,14 @@ def _ground(
     uid, gid, groups = writer(target, live)
     yield from replaceable(str(target.database), uid, gid, groups)
     yield _open_now(target)
-    yield fresh(partial(read, target.backups, target.pattern, target.checksums), target.every, progress, stop)
     for check in configured(target.application):
         yield _as_things_are(replace(check, name=f"command {check.name}"), live)
     yield survival_check(survival())
     names = (str(target.database), target.database.name, target.name)
     yield right_target(target.environment, target.engine, names, incident_of(state))
     yield clock()
+    # Last, since it hashes a backup: whoever asks for another check does not wait for it.
+    yield fresh(partial(read, target.backups, target.pattern, target.checksums), target.every, progress, stop)
 
 
 def writer(target: SqliteTarget, live: Live) -> tuple[int | None, int | None, tuple[int, ...]]:

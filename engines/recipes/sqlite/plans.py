@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engines.people import Role
+from engines.recipes import trust
 from engines.recipes.application import STOPPING
 from engines.recipes.sqlite.facts import Found
 from engines.recipes.steps import (
@@ -17,7 +18,7 @@ from engines.recipes.steps import (
     start_step,
     stop_step,
 )
-from engines.session.plan import BackupIdentity, Gate, GateKind, Plan, PlanKind, Step
+from engines.session.plan import Gate, GateKind, Plan, PlanKind, Step
 from engines.session.state import SessionState, Status
 from engines.targets import SqliteTarget
 
@@ -95,7 +96,7 @@ def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Pla
         ),
         *handing_back(target, "then the replaced database's file is removed; its snapshot stays"),
     )
-    backup = _backup(state, found)
+    backup = trust.identity(state, found.swap.copy.size, found.swap.copy.sha256)
     return make_plan(
         state,
         target,
@@ -220,20 +221,6 @@ def _replace(step_id: str, target: SqliteTarget, found: Found) -> Step:
 
 
 # -- the plan's own facts --------------------------------------------------------------------------------
-
-
-def _backup(state: SessionState, found: Found) -> BackupIdentity:
-    chosen = state.backup
-    check = state.checks.get("backup checksum")
-    return BackupIdentity(
-        name=str(chosen.get("name")),
-        path=str(chosen.get("path")),
-        size=found.swap.copy.size,
-        taken_at=str(chosen.get("taken_at")),
-        sha256=found.swap.copy.sha256,
-        status="VERIFIED" if check and not check.check.verdict.blocks else str(chosen.get("status")),
-        evidence=check.check.evidence if check else str(chosen.get("evidence", "")),
-    )
 
 
 def _estimate(found: Found) -> float:

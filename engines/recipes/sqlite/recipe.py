@@ -78,6 +78,9 @@ class SqliteRecipe:
             return ACTIONS[action](work, self._target)
         return around.perform(work, self._target.application)
 
+    def quiet(self, _state: SessionState) -> tuple[str, ...]:
+        return ()  # its work runs in the runner and in its children alone
+
     def probe(self, step: Step, state: SessionState) -> Finding:
         if step.action in ("replace", "put-back"):
             swap = planned_swap(state)
@@ -87,11 +90,10 @@ class SqliteRecipe:
         return around.probe(step, self._target.application)
 
     def check(self, name: str, state: SessionState) -> Check:
-        asked = {check.name: check for check in ground.all_checks(self._target, state)}
-        if name in asked:
-            return asked[name]
-        again = validating.check_again(name, self._target, state) or around.check_again(
-            name, self._target.application, state
+        again = (
+            validating.check_again(name, self._target, state)
+            or around.check_again(name, self._target.application, state)
+            or next((check for check in ground.all_checks(self._target, state) if check.name == name), None)
         )
         if again is None:
             raise RestoreError(

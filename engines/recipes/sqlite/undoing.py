@@ -15,7 +15,7 @@ from engines.recipes.grid import MATCH, MISMATCH
 from engines.recipes.recalling import token
 from engines.recipes.sqlite.facts import planned_swap, told_rows
 from engines.recipes.sqlite.ground import accepts_unseen
-from engines.recipes.sqlite.replacing import keep
+from engines.recipes.sqlite.replacing import keep, kept_mark, told
 from engines.session.events import GridMade, GridRow
 from engines.session.state import SessionState
 from engines.session.work import Work
@@ -23,9 +23,10 @@ from engines.sqlite import files, swap
 from engines.sqlite.inspect import look
 from engines.sqlite.proof import count_tables
 from engines.targets import SqliteTarget
-from engines.text import count, drawable, size
+from engines.text import count, drawable
 
 UNDONE = "old database"
+BEFORE_UNDO = "before-undo"
 
 
 def written_since(state: SessionState, planned: swap.Swap) -> tuple[str, ...]:
@@ -49,15 +50,13 @@ def keep_present(work: Work, target: SqliteTarget) -> Mapping[str, object]:
     for line in written_since(work.state, planned):
         work.say(line)
     live = look(str(target.database))
-    kept = keep(work, target, live, "before-undo")
-    if kept is None:
-        return {"message": "there is nothing to keep: the database is missing"}
-    return {"snapshot": msgspec.to_builtins(kept), "message": f"{kept.name}, {size(kept.size)}"}
+    return told(keep(work, target, live, BEFORE_UNDO), live)
 
 
-def put_old_back(work: Work, _target: SqliteTarget) -> Mapping[str, object]:
+def put_old_back(work: Work, target: SqliteTarget) -> Mapping[str, object]:
     planned = planned_swap(work.state)
-    position = swap.put_back(planned, accept_unseen=accepts_unseen(work.state), say=work.say, at=work.at)
+    since = kept_mark(work, target, planned, "keep-present", BEFORE_UNDO)
+    position = swap.put_back(planned, since=since, accept_unseen=accepts_unseen(work.state), say=work.say, at=work.at)
     return {"message": f"{planned.live} is as it was before ({position})"}
 
 

@@ -163,6 +163,14 @@ def test_a_finished_copy_that_was_changed_is_fetched_again(source: Source, tmp_p
     assert_staged(stage(source.place, into, DIGEST, part=SMALL), into)
 
 
+def test_a_copy_of_another_version_does_not_stay_under_its_name(source: Source, tmp_path: Path) -> None:
+    into = tmp_path / "staging"
+    stage(source.place, into, DIGEST, part=SMALL)
+    with pytest.raises(RestoreError, match="Stopped"):  # another part size, as in another version of Reinstate
+        stage(source.place, into, DIGEST, part=2 * SMALL, stop=lambda: True)
+    assert not (into / NIGHT).exists()
+
+
 def test_stopping_keeps_what_is_whole_and_says_so(source: Source, tmp_path: Path) -> None:
     into = tmp_path / "staging"
     seen: list[str] = []

@@ -173,6 +173,16 @@ def test_an_object_that_is_gone_since_is_unreadable(s3: S3Server) -> None:
     assert "it is not there, or not any more" in result.evidence
 
 
+def test_what_could_not_be_asked_gets_its_verdict_once_it_can_be(s3: S3Server) -> None:
+    bucket = Bucket(s3, "asked-again")
+    bucket.put({NIGHT: b"rows"})
+    backup = bucket.only()
+    away = verified(replace(backup, place=replace(bucket.place(NIGHT), service=bucket.service("http://127.0.0.1:1"))))
+    assert away.status is Status.UNREADABLE
+    assert "can't be reached" in away.evidence
+    assert verified(replace(away, place=backup.place)).status is Status.VERIFIED
+
+
 def test_a_hostile_name_is_never_asked_for(s3: S3Server) -> None:
     bucket = Bucket(s3, "hostile-verified")
     bucket.put({"a\x1b[2J.sql": b"rows"}, listed=False)

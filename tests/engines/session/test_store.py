@@ -124,9 +124,16 @@ def test_a_lock_file_that_says_nothing_is_taken_over(left: bytes, tmp_path: Path
         assert b"production-7f3a" in lock.read_bytes()
 
 
-def test_a_lock_that_names_a_removed_session_is_taken_over(tmp_path: Path, lock: Path) -> None:
+def test_a_lock_whose_session_can_not_be_found_is_refused_since_its_volume_may_be_missing(
+    tmp_path: Path, lock: Path
+) -> None:
     lock.write_bytes(b'{"session":"gone","folder":"/no/such/session"}')
-    with store.hold_target(lock, session_folder(tmp_path / "state", begun())):
+    mine = session_folder(tmp_path / "state", begun())
+    with pytest.raises(Refused, match="may be unfinished") as refused, store.hold_target(lock, mine):
+        pass
+    assert str(lock) in refused.value.hint
+    lock.unlink()
+    with store.hold_target(lock, mine):
         pass
 
 

@@ -113,6 +113,9 @@ class Toy:
                     shutil.copy(beside / "old", target)
         return {"action": work.step.action}
 
+    def quiet(self, _state: SessionState) -> tuple[str, ...]:
+        return ()
+
     def probe(self, step: Step, state: SessionState) -> Finding:
         assert state.begun is not None
         text = Path(state.begun.address).read_text()
@@ -128,7 +131,7 @@ class Toy:
         return ok(name, "good")
 
 
-def lock_for(begun: SessionBegun) -> Path:
+def lock_for(begun: SessionBegun, _folder: Path) -> Path:
     return Path(begun.address + ".reinstate.lock")
 
 

@@ -80,11 +80,12 @@ def test_a_damaged_schema_is_unreadable_and_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_is_unreadable(make: object, tmp_path: Path) -> None:
+def test_what_is_no_file_is_unreadable_and_bars(make: object, tmp_path: Path) -> None:
     path = tmp_path / "x"
     assert callable(make)
     make(path)
     assert "not a regular file" in inspect.look(str(path)).why
+    assert named(inspect.replaceable(str(path)))["Live database"].verdict is Verdict.FAIL
 
 
 def test_the_header_is_read_without_a_connection(tmp_path: Path) -> None:

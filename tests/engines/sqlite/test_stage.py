@@ -67,7 +67,7 @@ def test_an_unknown_algorithm_is_a_mistake_in_what_was_asked(ground: Ground) -> 
 
 
 def test_another_digest_is_refused_and_leaves_nothing(ground: Ground) -> None:
-    with pytest.raises(Refused, match="the catalogue says 0000"):
+    with pytest.raises(Refused, match="0000 is expected of it"):
         stage.stage(str(ground.backup), str(ground.live), "t1", ("sha256", "0000"))
     assert left_beside(ground) == []
 

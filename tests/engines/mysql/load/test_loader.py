@@ -88,7 +88,10 @@ def test_a_load_is_what_the_client_program_makes(
     job = job_for(server, dump, source, bulk=bulk)
     done = load(job)
     assert content(server, job.schema) == content(server, plain)
-    assert not done.again
+    # Without its options a table has the schema's own character set, latin1 on MariaDB: LOAD DATA warns of what that
+    # can't hold, and the rows go the client's way.
+    narrow = bulk and "--skip-opt" in options and server.flavour is Flavour.MARIADB
+    assert done.again == (("users",) if narrow else ())
     assert (done.bulk > 10) is (bulk and "--skip-opt" not in options) or not bulk or done.bulk > 0
 
 
