@@ -126,6 +126,8 @@ class BackupsScreen(Screen[None]):
             if self.shelf.is_server:
                 return Next("Enter chooses this dump and asks up to when. A plan is approved first.", "choose")
             return Next("Enter chooses this backup. Nothing is changed before a plan is approved.", "choose")
+        if backup.unread:
+            return Next("Enter chooses this backup: it is in a bucket, and is compared while it is staged.", "choose")
         return Next(f"{backup.status}: it can't be restored unless the incident commander overrides.", "choose")
 
     def _chosen(self) -> str:

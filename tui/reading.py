@@ -230,7 +230,7 @@ def backups(arguments: argparse.Namespace) -> int:
             else "No backups."
         )
         _tell_problems(catalogue.problems)
-    if not arguments.unchecked and not any(one.status is Status.VERIFIED for one in known):
+    if not arguments.unchecked and not any(one.status is Status.VERIFIED or one.unread for one in known):
         raise RestoreError(
             f"No backup in {catalogue.folder} is VERIFIED. Nothing was changed.",
             f"Mend {drawable(target.checksums)} or the files. Others need the incident commander's override.",

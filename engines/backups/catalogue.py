@@ -18,7 +18,7 @@ from typing import Literal
 
 from engines.backups.checksums import Digest, Listing, parse, parse_sidecar, shown, stronger
 from engines.backups.moments import named
-from engines.backups.places import FileAt, Place
+from engines.backups.places import FileAt, ObjectAt, Place
 from engines.backups.reading import not_a_file, read_small
 from engines.errors import RestoreError
 
@@ -87,6 +87,11 @@ class Backup:
     @property
     def restorable(self) -> bool:
         return self.status.restorable
+
+    @property
+    def unread(self) -> bool:
+        """In a bucket, and so not read unless somebody asks for it: staging compares its bytes."""
+        return isinstance(self.place, ObjectAt) and self.status in (Status.UNCHECKED, Status.CHECKING)
 
 
 @dataclass(frozen=True, slots=True)

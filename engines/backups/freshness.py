@@ -14,7 +14,6 @@ from statistics import median
 from engines import checks
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import shown
-from engines.backups.places import ObjectAt
 from engines.checks import Check, Verdict
 from engines.text import clock, duration, size
 
@@ -68,7 +67,7 @@ def freshness(catalogue: Catalogue, every: timedelta, now: datetime) -> Check:
 def _age(there: Sequence[Backup], every: timedelta, now: datetime) -> _Finding:
     verified = next((backup for backup in there if backup.restorable), None)
     pending = [backup for backup in there if backup.status in _PENDING]
-    unread = next((backup for backup in pending if isinstance(backup.place, ObjectAt)), None)
+    unread = next((backup for backup in pending if backup.unread), None)
     wait = "Let the verification finish; it begins with the newest."
     if unread and (
         verified is None or (unread.taken_at > verified.taken_at and now - verified.taken_at > every * LATE)

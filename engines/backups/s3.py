@@ -162,9 +162,9 @@ def of_the_service(error: Exception) -> bool:
     from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
-    if isinstance(error, ValueError):
-        return str(error).startswith("Invalid endpoint")
-    return isinstance(error, (BotoCoreError, ClientError, ResponseParserError, HTTPError, OSError))
+    # Redirected without being told where to, botocore asks again and again until Python stops it.
+    kinds = (BotoCoreError, ClientError, ResponseParserError, HTTPError, OSError, RecursionError)
+    return isinstance(error, kinds) or (isinstance(error, ValueError) and str(error).startswith("Invalid endpoint"))
 
 
 def code_of(error: Exception) -> str:
@@ -236,6 +236,8 @@ def _answered(error: Exception) -> tuple[str, str]:
         )
     if code.startswith("KMS."):
         return f"its encryption key can't be used ({code})", "The credentials need kms:Decrypt on the bucket's key."
+    if code == "500":  # also what botocore makes of an answer that is no XML
+        return "the service fails, or is no S3 service (500)", "Is s3_endpoint right? Then wait, and try again."
     if code in _BUSY:
         return f"the service is busy or failing ({code})", "Wait, and try again. What was fetched is kept."
     if code == "400":
@@ -282,6 +284,8 @@ def _unanswered(error: Exception) -> tuple[str, str]:
             return "the service can't be reached", "Look at s3_endpoint, the network, the firewall and the name server."
         case ResponseParserError() | ValueError():
             return "what answers is no S3 service, or s3_endpoint is no address", "Correct s3_endpoint."
+        case RecursionError():
+            return "the service only redirects", "Set s3_region; is s3_endpoint right, http:// or https://?"
         case _ if passing(error):
             return "the line to the service broke", "Try again. What was fetched is kept."
         case _:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from engines.backups.checksums import Digest, shown
 from engines.backups.parts import Folder, State, forget, keep, known, part_of
 from engines.backups.places import ObjectAt, Place
-from engines.backups.sources import Source, source, steadily
+from engines.backups.receiving import Receiving
+from engines.backups.sources import Source, source
 from engines.errors import OtherBytes, Refused, RestoreError, UsageError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
 from engines.text import drawable, size
@@ -29,7 +28,6 @@ CONNECTIONS = 4
 SPARE = 16 << 20  # bytes that stay free
 _LONGEST_NAME = 200  # bytes
 _KEPT_EVERY = 1.0  # seconds between two writings of what is whole; each waits for the disk
-_ASKED_EVERY = 0.1  # seconds between two looks at `stop`
 _BUFFER = 1 << 20
 
 
@@ -215,6 +213,7 @@ def _begun(folder: Folder, name: str, wanted: State, run: _Run) -> tuple[State, 
                 return state, descriptor
             os.close(descriptor)
     forget(folder, name)
+    folder.remove(name)  # what an earlier run fetched of another version must not be taken for this one
     _refuse_no_room(folder, name, wanted, 0)
     run.at("stage.create.before")
     descriptor = folder.create(part_of(name))
@@ -244,7 +243,7 @@ def _receive(
     """Fetches the parts that are missing and hashes all of them in order; gives back what is whole."""
     whole = state.parts
     left = [number for number in range(state.count) if number not in whole]
-    got = _Receiving(state, descriptor, found, left, run.connections)
+    got = Receiving(state, descriptor, found, left, run.connections)
     before = sum(end - begin for begin, end in map(state.bounds, whole))
     hashed, written_down = 0, time.monotonic()
     try:
@@ -276,80 +275,6 @@ def _kept(folder: Folder, name: str, state: State, whole: set[int], descriptor: 
     now = state.having(whole)
     keep(folder, name, now, run.at)
     return now
-
-
-class _Receiving:
-    """Threads that fetch parts, first ones first, and write them to their place."""
-
-    def __init__(self, state: State, descriptor: int, found: Source, left: list[int], connections: int) -> None:
-        self._state = state
-        self._descriptor = descriptor
-        self._found = found
-        self._left: SimpleQueue[int] = SimpleQueue()
-        for number in left:
-            self._left.put(number)
-        self._done: SimpleQueue[int | BaseException] = SimpleQueue()
-        self._ended = threading.Event()
-        count = max(1, min(connections, len(left)))
-        self._bytes = [0] * count
-        self._threads = [threading.Thread(target=self._work, args=(one,), name=f"stage-{one}") for one in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    @property
-    def received(self) -> int:
-        """Bytes, also of parts that are not whole yet."""
-        return sum(self._bytes)
-
-    def next(self) -> int | None:
-        """The number of a part that is whole now, or None after a moment. Raises what a thread raised."""
-        try:
-            got = self._done.get(timeout=_ASKED_EVERY)
-        except Empty:
-            return None
-        if isinstance(got, BaseException):
-            raise got
-        return got
-
-    def end(self) -> None:
-        """Ends the threads; they notice within a piece, or when the dead line is given up."""
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def rest(self) -> set[int]:
-        """Parts that became whole and nobody asked for."""
-        found: set[int] = set()
-        while not self._done.empty():
-            if isinstance(got := self._done.get(), int):
-                found.add(got)
-        return found
-
-    def _work(self, one: int) -> None:
-        try:
-            while not self._ended.is_set():
-                number = self._left.get_nowait()
-                if self._fetch(one, number):
-                    self._done.put(number)
-        except Empty:
-            return
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the parts are waited for
-            self._ended.set()
-            self._done.put(error)
-
-    def _fetch(self, one: int, number: int) -> bool:
-        position, end = self._state.bounds(number)
-        with closing(steadily(self._found, position, end, self._ended.wait)) as pieces:
-            for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    written = os.pwrite(self._descriptor, view, position)
-                    view = view[written:]
-                    position += written
-                    self._bytes[one] += written
-                if self._ended.is_set():
-                    return position == end
-        return position == end
 
 
 def _hash(descriptor: int, begin: int, end: int, digests: _Digests) -> None:

@@ -54,7 +54,7 @@ def verify(backup: Backup, progress: Progress, stop: Stop) -> Backup:
     try:
         if isinstance(backup.place, ObjectAt):
             backup = asked(backup)
-            if backup.status in (Status.VERIFIED, Status.MISMATCH, Status.UNREADABLE):
+            if backup.status in (Status.VERIFIED, Status.MISMATCH, Status.UNREADABLE) and not backup.contradicted:
                 return backup
         elif bad := unusable(backup.name, os.lstat(backup.path)):
             return _settled(backup, Status.UNREADABLE, bad)
@@ -84,7 +84,16 @@ def asked(backup: Backup) -> Backup:
     if bad := bucket.unusable(backup.name, place.size):
         return _settled(backup, Status.UNREADABLE, bad)
     with connected(place.service) as client, asking(f"{shown(str(place))} can't be verified"):
-        return attested(client, with_sidecar(client, backup))
+        return attested(client, with_sidecar(client, _anew(backup)))
+
+
+def _anew(backup: Backup) -> Backup:
+    """As it was listed, whatever an earlier look at it found."""
+    if backup.contradicted:
+        return backup
+    if backup.expected is None:
+        return replace(backup, status=Status.NOT_LISTED, evidence="Nothing says what its hash should be")
+    return replace(backup, status=Status.UNCHECKED, evidence=f"Not compared yet with {backup.expected.where}")
 
 
 def verify_all(

@@ -27,7 +27,8 @@ RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES
 # The right to leave the session out of the binary log, and the right to execute row events.
 _NO_LOG = {Flavour.MYSQL: "SESSION_VARIABLES_ADMIN", Flavour.MARIADB: "BINLOG ADMIN"}
 # MySQL checks an applier's rights table by table; BINLOG_ADMIN would not be checked. MariaDB checks no row event.
-_REPLAYS = {Flavour.MYSQL: "REPLICATION_APPLIER", Flavour.MARIADB: "BINLOG REPLAY"}
+# What mysqlbinlog writes sets pseudo_thread_id, for which MySQL wants more than to be an applier.
+_REPLAYS = {Flavour.MYSQL: "REPLICATION_APPLIER, SESSION_VARIABLES_ADMIN", Flavour.MARIADB: "BINLOG REPLAY"}
 _HINT = (
     "Look at what the login may do: CREATE USER, and the rights on the schema with GRANT OPTION; then try again (r)."
 )

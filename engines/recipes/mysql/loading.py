@@ -31,9 +31,10 @@ from engines.mysql.replay.plan import ReplayPlan
 from engines.mysql.replay.ways import Hooks as ReplayHooks
 from engines.mysql.replay.ways import Into, Replayed, ReplayProgress
 from engines.mysql.stage import account, code, schema, swap
+from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.steps import Swap
 from engines.recipes.mysql import ground, reach, staging
-from engines.recipes.recalling import token
+from engines.recipes.recalling import recall, token
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.targets import Ghosts, LoadClient, MysqlTarget
@@ -377,21 +378,26 @@ def _load_staged(work: Work, target: MysqlTarget, connection: Connection[Cursor]
         with bulk(work, target, connection) as by_bulk:
             job = _job(work, target, dump, names.stage, login, bulk=by_bulk)
             loaded = load(replace(job, done=done, code=False), hooks_of(work, tell))
-        made = code.make(
-            connection,
-            names,
-            session,
-            job.dump,
-            source=job.source,
-            binary_log=logs,
-            say=work.say,
-            stop=work.stopped,
-            at=work.at,
-        )
+        made = _make_code(work, target, connection)
     finally:
         account.drop(connection, names, session, say=work.say, at=work.at)
-    work.found(events=dict(made.events))
+    work.found(code=msgspec.to_builtins(made))
     return loaded
+
+
+def _make_code(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> StagedCode:
+    dump = ground.needed_dump(work.state)
+    return code.make(
+        connection,
+        reach.names_of(target, work.state),
+        work.state.id,
+        Path(staging.staged_dump(work.state).path),
+        source=source_of(dump, target),
+        binary_log=reach.logs_all(target),
+        say=work.say,
+        stop=work.stopped,
+        at=work.at,
+    )
 
 
 # -- replaying ---------------------------------------------------------------------------------------------------
@@ -483,12 +489,13 @@ def go_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         if planned is None or swap.position(connection, planned).position is swap.Position.OLD:
             if ground.look(connection, target).schema.exists:
                 refuse_written(work, target, "snapshot", BEFORE)
-            events = work.state.facts("load-staged").get("events", {})
+            # A swap that was begun has taken the triggers off the stage.
+            made = recall(work.state, "load-staged", "code", StagedCode)
             planned = swap.plan(
                 connection,
                 names,
                 session,
-                events={str(name): str(status) for name, status in events.items()} if isinstance(events, dict) else {},
+                staged=_make_code(work, target, connection) if planned is not None else made,
                 leave_ghosts=target.ghosts is Ghosts.LEAVE,
                 binary_log=reach.logs_all(target),
             )

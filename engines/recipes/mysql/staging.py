@@ -224,13 +224,24 @@ def _planned(
 
     if not staged:
         return plan(None), False, str(work.state.facts("read-dump").get("method", ""))
+    beside = reach.names_of(target, work.state).stage
     try:
-        return plan(reach.names_of(target, work.state).stage), True, str(work.state.facts("read-dump").get("method"))
+        return _without_code(plan(beside)), True, str(work.state.facts("read-dump").get("method"))
     except NotStaged as error:
         if target.method is Method.STAGED:
             raise
         work.say(f"in place: {error.message}")
         return plan(None), False, f"in place: {error.message}"
+
+
+def _without_code(made: ReplayPlan) -> ReplayPlan:
+    if made.code:
+        raise NotStaged(
+            f"The logs make or drop {count(made.code)} views, routines, triggers or events, which can't be made beside "
+            "the live schema. Nothing was changed.",
+            "Restore in place.",
+        )
+    return made
 
 
 def _schemas(connection: Connection[Cursor]) -> tuple[str, ...]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from engines.backups.bucket import read
 from engines.backups.catalogue import Backup, Catalogue
 from engines.backups.places import BucketFolder, ObjectAt, Service
 from tests.servers.s3 import REGION, S3Server
+
+_numbers = count(1)
+
+
+def fresh_name() -> str:
+    """A bucket's name that no test had before: the server is shared, and buckets stay."""
+    return f"bucket-{os.getpid()}-{next(_numbers)}"
 
 
 def sha256(content: bytes) -> str:
@@ -33,7 +42,7 @@ class Bucket:
     def service(self, endpoint: str = "") -> Service:
         return Service(endpoint or self.s3.endpoint, REGION)
 
-    def put(self, files: Mapping[str, bytes], *, listed: bool = True, **more: str) -> None:
+    def put(self, files: Mapping[str, bytes], *, listed: bool = True, more: Mapping[str, str] = {}) -> None:
         """Uploads them into the folder, and checksums.txt with all of them unless told otherwise."""
         client = self.s3.client()
         for name, content in files.items():

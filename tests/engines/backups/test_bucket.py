@@ -201,7 +201,7 @@ def test_folders_below_are_named_where_nothing_else_is_there(s3: S3Server) -> No
 
 def test_an_archived_object_says_so(s3: S3Server) -> None:
     bucket = Bucket(s3, "archived-object")
-    bucket.put({NIGHT: b"rows"}, StorageClass="DEEP_ARCHIVE")
+    bucket.put({NIGHT: b"rows"}, more={"StorageClass": "DEEP_ARCHIVE"})
     assert bucket.read().backups[0].evidence.endswith("it is in DEEP_ARCHIVE: have it restored first")
 
 
