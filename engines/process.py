@@ -215,24 +215,20 @@ def find_program(command: Command) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Piped:
-    """A running command that we write to. Whoever started it ends it: `ended`, in any case."""
+    """A running command that we write to. Whoever started it calls `ended`, and then closes `stdin`."""
 
     child: Child
     process: subprocess.Popen[bytes]
-    stdin: IO[bytes]  # unbuffered; closing it is the command's end of file
-    begun: float
+    stdin: IO[bytes]  # unbuffered
+    begun: float  # time.monotonic()
 
     def running(self) -> bool:
-        return not _exited(self.process.pid)
+        return self.process.returncode is None and not _exited(self.process.pid)
 
     def ended(self, grace: float = GRACE) -> Ended:
-        """How it ended; where it still runs, it is ended with everything of its session first. Once only."""
-        survivors: tuple[int, ...] = ()
-        if self.running():
-            survivors = end(self.child, grace)
-        code = self.process.wait() if not self.running() else None
-        with contextlib.suppress(OSError):
-            self.stdin.close()
+        """How it ended. Where it still runs, it is ended with everything of its session first."""
+        survivors = end(self.child, grace) if self.running() else ()
+        code = None if self.running() else self.process.wait()
         return Ended(
             exit=code if code is not None and code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
