@@ -13,7 +13,7 @@ import select
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -267,6 +267,8 @@ def running(
                 if piped.process.returncode is None:
                     # Ended before its input is: a client that sees the end executes half a statement.
                     piped.ended(grace=2.0)
+                with suppress(OSError):
+                    piped.stdin.close()
         finally:
             os.close(output)
             os.close(errors)

@@ -11,13 +11,13 @@ import msgspec
 import pytest
 
 from engines import shelf
-from engines.children import Child
 from engines.errors import Refused, RestoreError
 from engines.mysql.dumps.facts import read_facts
 from engines.mysql.dumps.packing import opened
 from engines.mysql.flavour import Flavour
+from engines.mysql.programs import Tool
 from engines.mysql.snapshot import VIEWS, Asked, Snapshot, listed, take
-from tests.engines.mysql.snap.ground import MONTH, NOW, asked, full_schema
+from tests.engines.mysql.snap.ground import MONTH, NOW, asked, full_schema, program
 from tests.servers.databases import PASSWORD, Server
 from tests.servers.proxy import proxied
 
@@ -234,21 +234,20 @@ def test_nothing_secret_is_in_the_arguments_or_environment_of_the_dump_program(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://canary")
     monkeypatch.setenv("MYSQL_PWD", "canary")
-    want = asked(server, small(server), tmp_path)
-    seen: list[bytes] = []
-    options: list[int] = []
-
-    def started(child: Child) -> None:
-        seen.extend(Path(f"/proc/{child.pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
-        options.extend(path.stat().st_mode & 0o777 for path in want.private.rglob("client.cnf"))
-
-    take(want, started=started)
-    assert seen
-    assert options == [0o600]
-    for text in seen:
-        assert PASSWORD.encode() not in text
-        assert b"canary" not in text
-    assert b"HOME=" + str(want.private).encode() in seen[1]
+    real = program(server, Tool.DUMP)
+    spy = tmp_path / "spy"
+    spy.write_text(
+        f'#!/bin/sh\n{{ echo "$@"; env; stat -c %a "$HOME/client.cnf"; }} > {tmp_path}/seen\nexec {real.path} "$@"\n'
+    )
+    spy.chmod(0o755)
+    want = asked(server, small(server), tmp_path, program=replace(real, path=str(spy)))
+    take(want)
+    seen = (tmp_path / "seen").read_text()
+    assert PASSWORD not in seen
+    assert "canary" not in seen
+    assert f"HOME={want.private}" in seen
+    assert f"--defaults-file={want.private}" in seen
+    assert seen.splitlines()[-1] == "600"
 
 
 def test_a_name_with_a_dash_or_a_quote_is_no_option(server: Server, tmp_path: Path) -> None:
