@@ -101,10 +101,19 @@ def astray(swap: Swap, found: Found, goal: Goal) -> tuple[str, ...]:
 
 def strange(swap: Swap, found: Found) -> tuple[str, ...]:
     """What the live schema has that is neither of the old nor of the new: somebody changed it since the plan."""
-    known = {_still(code) for code in (*swap.old, *swap.new)}
     tables = found.live - {*swap.old_tables, *swap.new_tables}
-    return (*(f"table {drawable(table)}" for table in sorted(tables)),
-            *(code.shown for code in found.code if _still(code) not in known))  # fmt: skip
+    return (
+        *(f"table {drawable(table)}" for table in sorted(tables)),
+        *(code.shown for code in found.code if not known(swap, code)),
+    )
+
+
+def known(swap: Swap, code: Code) -> bool:
+    """Is it the old schema's or the new one's? A view that the swap has broken shows another text: its name tells."""
+    ours = (*swap.old, *swap.new)
+    if code.broken:
+        return any(code.key == one.key for one in ours)
+    return any(_still(code) == _still(one) for one in ours)
 
 
 def _still(code: Code) -> Code:
@@ -206,15 +215,13 @@ class _Way:
         """May it go? On the way to the new schema only what the plan knows; on the way back all that is not old."""
         if self.goal is Goal.OLD:
             return True
-        if code.broken:  # by the swap itself: its text is not what it was
-            return any(code.key == known.key for known in (*self.swap.old, *self.swap.new))
-        return any(_still(code) == _still(known) for known in (*self.swap.old, *self.swap.new))
+        return known(self.swap, code)
 
     def _make(self) -> Iterator[Act]:
         default = now = self.swap.collation
         for code in self.want.values():
-            known = self.have.get(code.key)
-            if known == code or (known is not None and not self._ours(known)) or _is_over(code, self.found):
+            present = self.have.get(code.key)
+            if present == code or (present is not None and not self._ours(present)) or _is_over(code, self.found):
                 continue
             if code.schema_collation not in ("", now):
                 now = code.schema_collation
