@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engines import tables
 from engines.errors import ConfigError, Problem, UsageError
-from engines.people import Person, Role
+from engines.people import Person, Role, in_role
 from engines.targets import LARAVEL, Application, Environment, Framework, JournalMode, MysqlTarget, SqliteTarget, Target
 from engines.trusted_file import read_text, safe_path, toml_table
 from engines.values import positive
@@ -47,11 +47,12 @@ class Approval:
     """How long an approval holds: a start after that needs a new one."""
 
     break_glass: bool = False
-    """Whether an operator may start without the commander's approval. The reason is typed, a notification is
-    sent, and it is the first line of the record."""
+    """Whether an operator may approve, override or accept a risk without the commander. The reason is typed and
+    is the first line of the record. Nobody is notified by this version."""
 
     asserted: bool = True
-    """Whether a typed name is enough. It is recorded as asserted, which proves nothing about who typed it."""
+    """Whether a typed name is enough. It is recorded as asserted, which proves nothing about who typed it. This
+    version knows no other way, so it has to be true."""
 
     self_approval: tuple[Environment, ...] = (Environment.STAGING, Environment.LOCAL)
     """The environments in which operators may approve their own plan. Production can't be one of them."""
@@ -60,6 +61,9 @@ class Approval:
         if Environment.PRODUCTION in self.self_approval:
             hint = "Take it out; break_glass = true is the way out of a night without a commander."
             yield "self_approval", "can't contain production.", hint
+        if not self.asserted:
+            hint = "Take it out: without typed names nobody could approve anything."
+            yield "asserted", "can't be false: this version knows a person by a typed name only.", hint
 
 
 def state_folder() -> Path:
@@ -93,10 +97,28 @@ class Config:
             if person.name in seen:
                 yield f"person[{n}].name", f'"{person.name}" is there twice.', "Give one entry all the roles."
             seen.add(person.name)
-            for target in person.targets:
-                if target not in self.targets:
+            for named in person.targets:
+                if named not in self.targets:
                     known = ", ".join(self.targets)
-                    yield f"person[{n}].targets", f'there is no target "{target}".', f"Known: {known}."
+                    yield f"person[{n}].targets", f'there is no target "{named}".', f"Known: {known}."
+        for name, target in self.targets.items():
+            if target.environment is Environment.PRODUCTION and not in_role(self.people, Role.COMMANDER, name):
+                hint = 'Add a [[person]] with roles = ["commander"] for this target.'
+                yield f"target.{name}", "is production, and nobody is configured as its commander.", hint
+            yield from _unpaired(f"target.{name}.application", target.application)
+
+
+def _unpaired(key: str, application: Application) -> Iterator[tables.Fault]:
+    """What is stopped has to be started again. Workers that are only sent a signal come back by themselves."""
+    for stop, start in (
+        ("maintenance_on", "maintenance_off"),
+        ("workers_stop", "workers_start"),
+        ("scheduler_stop", "scheduler_start"),
+        ("freeze_deploys", "thaw_deploys"),
+    ):
+        command = getattr(application, stop)
+        if command and not getattr(application, start) and "queue:restart" not in command:
+            yield f"{key}.{start}", f"is missing, and {stop} is configured.", "Write both, or neither."
 
 
 def _shared_databases(targets: Mapping[str, Target]) -> Iterator[tables.Fault]:

@@ -83,7 +83,8 @@ class Expectation:
     """Whether it is a failure if the table is not there."""
 
     checksum: str | None = field(default=None, metadata={"check": _checksum})
-    """The checksum of the table's rows, with its kind, as in sha256:9f2c…"""
+    """The checksum of the table's rows, with its kind, as in sha256:9f2c… Not asked by this version: it holds the
+    sign-off until the commander overrides."""
 
     def wrong(self) -> Iterator[Fault]:
         if self.rows is None:
@@ -135,7 +136,8 @@ class Schema:
     """Migrations that must not be pending after the restore."""
 
     app_key_probe: str | None = field(default=None, metadata={"check": _query})
-    """A query for an encrypted value that the application must be able to decrypt with its key."""
+    """A query for an encrypted value that the application must be able to decrypt with its key. Not asked by this
+    version: it holds the sign-off until the commander overrides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,8 @@ class Metric:
     """A measured value to compare with the time before the incident: one `[[metric]]`."""
 
     name: str = field(metadata={"check": _not_blank})
-    """What is measured."""
+    """What is measured. Metrics are not asked by this version: each holds the sign-off until the commander
+    overrides."""
 
     query: str | None = None
     """The Prometheus query."""
@@ -258,4 +261,4 @@ class Stopped:
     """service, worker, cron or workflow."""
 
     proof: tuple[str, ...] = field(default=(), metadata=_COMMAND)
-    """A command that exits 0 once it runs again. Left out: somebody says so by name."""
+    """A command that exits 0 once it runs again. Left out: the commander says so by name, as an override."""

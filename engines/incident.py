@@ -85,7 +85,7 @@ class About:
     """How bad it is, in your own scale."""
 
     started_at: datetime | None = None
-    """The first bad write. The data-loss window ends here."""
+    """The first bad write. A backup that was taken after it may hold it."""
 
     detected_at: datetime | None = None
     """When it was noticed."""
@@ -151,7 +151,7 @@ class Objective:
     """How long the restore may take."""
 
     rpo: timedelta | None = field(default=None, metadata={"check": positive})
-    """How much data may be lost, as a length of time."""
+    """How much data may be lost, as a length of time. A restore that loses more is a failed check."""
 
     restore_point: str = "latest"
     """The moment to come back to, with its zone, or latest: the newest good backup before started_at."""
@@ -160,7 +160,7 @@ class Objective:
     """Where the replay of binary logs stops: a time with its zone, a GTID, or file:position."""
 
     max_loss_accepted: timedelta | None = None
-    """The data loss that was accepted beforehand."""
+    """The data loss that was accepted beforehand. It goes before rpo."""
 
     accepted_by: str = ""
     """Who accepted it."""

@@ -160,7 +160,7 @@ def zone(name: object) -> None:
 
 
 def url(address: object) -> None:
-    """Refuses what is no http address, and one with a password in it: addresses get into the record."""
+    """Refuses what is no http address, and one with a password or a query in it: addresses get into the record."""
     try:
         parts = urlsplit(str(address))
         host, _port = parts.hostname, parts.port
@@ -170,6 +170,9 @@ def url(address: object) -> None:
         raise WrongValue("is no address.", "Write http:// or https://, a host and a path.")
     if "@" in parts.netloc:
         raise WrongValue("holds a user name or password, which would get into the record.", "Take it out.")
+    if "?" in str(address):
+        hint = "Take it out; where it is needed, ask that address in a script, and name that as the command."
+        raise WrongValue("holds a query, which would get into the record: it may be a token.", hint)
 
 
 def program(value: object) -> tuple[str, ...]:

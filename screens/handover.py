@@ -11,7 +11,8 @@ from textual.reactive import var
 from textual.screen import Screen
 from textual.widgets import Static
 
-from engines.session.moves import left_behind, names_for
+from engines.session.authority import names_for
+from engines.session.moves import left_behind
 from engines.session.plan import GateKind
 from engines.session.record import record
 from engines.session.state import SessionState, StepState

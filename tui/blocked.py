@@ -9,8 +9,9 @@ from engines.people import Role
 from engines.recipes.mysql.exploring import staged
 from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
+from engines.session.authority import is_own, names_for
 from engines.session.events import Actor
-from engines.session.moves import AskKind, check_command, names_for
+from engines.session.moves import AskKind, check_command
 from engines.session.state import SessionState
 from tui.view import Line, View
 
@@ -93,8 +94,8 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
 
 
 def _somebody(state: SessionState, role: Role) -> str:
-    """A name that the role's check of names lets pass: who it really is gets typed later."""
-    listed = names_for(state, role)
+    """A name that the role's check of names lets pass, an operator's last: who it really is gets typed later."""
+    listed = sorted(names_for(state, role), key=lambda name: is_own(state, name))
     return listed[0] if listed else _TO_BE_TYPED
 
 

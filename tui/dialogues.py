@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.moves import Ask, AskKind, left_behind, names_for
+from engines.session.authority import may_break_glass, names_for
+from engines.session.moves import Ask, AskKind, left_behind
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
 from engines.text import both_zones, duration, parse_stamp
@@ -26,9 +27,8 @@ def approve(view: View) -> Form:
     state = view.state
     lines = tuple(plan_lines(state.plan, state.plan_digest)) if state.plan else ()
     fields = [Field(NAME, _name_label(state, Role.COMMANDER))]
-    if _may_break_glass(state):
-        label = "Break-glass, only if the operator approves alone: why is no incident commander there?"
-        fields.append(Field(REASON, label, required=False))
+    if may_break_glass(state):
+        fields.append(_glass("approves"))
     digest = state.plan_digest
     return Form(
         "Read the plan. Whoever approves it answers for it.",
@@ -39,12 +39,9 @@ def approve(view: View) -> Form:
     )
 
 
-def _may_break_glass(state: SessionState) -> bool:
-    begun = state.begun
-    if begun is None or not begun.approval.get("break_glass"):
-        return False
-    allowed = begun.approval.get("self_approval", ())
-    return not (isinstance(allowed, (list, tuple)) and begun.environment in allowed)
+def _glass(does: str) -> Field:
+    label = f"Break-glass, only if the operator {does} alone: why is no incident commander there?"
+    return Field(REASON, label, required=False)
 
 
 def override(view: View, check: str) -> Form:
@@ -139,9 +136,12 @@ def gate(view: View, ask: Ask) -> Form:
     return Form(
         title,
         (ask.text, *(validated if kind is GateKind.SIGN_OFF else ()), "", "It goes into the record by name."),
-        (Field(NAME, _name_label(state, role)),),
+        (
+            Field(NAME, _name_label(state, role)),
+            *((_glass("accepts"),) if kind is GateKind.ACCEPT and may_break_glass(state) else ()),
+        ),
         word,
-        lambda typed: c.Give(step, kind, role, typed[NAME].strip(), ""),
+        lambda typed: c.Give(step, kind, role, typed[NAME].strip(), "", typed.get(REASON, "").strip()),
     )
 
 

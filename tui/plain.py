@@ -15,6 +15,7 @@ from engines.errors import RestoreError, UsageError
 from engines.people import Role
 from engines.recipes.mysql.until import Kind, Until, stops_before, told, typed
 from engines.session import commands as c
+from engines.session.authority import is_own, may_break_glass
 from engines.session.client import Client, Gone, Said, Trouble, connect
 from engines.session.events import Ending, Entry
 from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
@@ -219,7 +220,8 @@ class _Driver:
                 return c.Give(ask.step, GateKind.TYPED, ask.role, text=name)
             case AskKind.ACCEPT | AskKind.SIGN_OFF:
                 name = await self._ask(f"Name of the {ask.role}: ", ask, "name")
-                return c.Give(ask.step, GateKind(ask.kind.value), ask.role, name=name)
+                glass = await self._glass(ask, name) if ask.kind is AskKind.ACCEPT else ""
+                return c.Give(ask.step, GateKind(ask.kind.value), ask.role, name=name, break_glass=glass)
             case AskKind.APPROVE:
                 name = await self._ask(f"Name of the {Role.COMMANDER}: ", ask, "name")
                 glass = await self._glass(ask, name)
@@ -229,11 +231,10 @@ class _Driver:
                 return None
 
     async def _glass(self, ask: Ask, name: str) -> str:
-        begun = self._client.state.begun
-        alone = begun is not None and name.casefold() == begun.operator.name.casefold()
-        if begun is None or not alone or not begun.approval.get("break_glass"):
+        state = self._client.state
+        if not may_break_glass(state) or not is_own(state, name):
             return ""
-        return await self._ask("Break-glass: why does no incident commander approve? ", ask, "reason")
+        return await self._ask(f"Break-glass: why does no incident commander {ask.kind}? ", ask, "reason")
 
     async def _override(self, ask: Ask) -> c.Command:
         check = await self._ask(f"Which check ({', '.join(ask.checks)}): ", ask, "check")

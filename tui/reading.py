@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -150,7 +149,7 @@ def _centre(written: str | None) -> datetime | str | None:
 
 def verify(arguments: argparse.Namespace) -> int:
     path = Path(arguments.record)
-    if len(path.parts) == 1 and not os.path.lexists(path):
+    if "/" not in arguments.record and not path.is_file():
         config, _path = configuration(arguments)
         path = store.find(config.state, arguments.record).folder
     _refuse_special(path / RECORD if path.is_dir() else path)

@@ -177,6 +177,7 @@ def answers_of(arguments: argparse.Namespace) -> Answers:
 
 def _unfinished(arguments: argparse.Namespace) -> store.Known:
     known = readable(arguments)
+    store.refuse_untrusted(known.folder, privileged=privileged())
     if known.state.ended is not None:
         raise Refused(
             f"Session {known.id} is over ({known.state.ended.how}), so it can't be changed any more.",
@@ -197,11 +198,14 @@ async def _ask(folder: Path, name: str, command: c.Command) -> None:
 
 
 def found(arguments: argparse.Namespace) -> store.Known:
-    """The session that is meant: a folder, or a name in the configured state folder. Raises UsageError."""
-    named = Path(arguments.session)
-    if os.path.lexists(named / store.JOURNAL):
-        return store.open_session(named.resolve())
-    if len(named.parts) > 1:
+    """The session that is meant: a folder where a / is typed, else a name in the configured state folder.
+
+    Raises UsageError.
+    """
+    if "/" in arguments.session:
+        named = Path(arguments.session)
+        if os.path.lexists(named / store.JOURNAL):
+            return store.open_session(named.resolve())
         raise UsageError(
             f"{named} is no session's folder, or it can't be looked into: there is no {store.JOURNAL}.",
             "Name the folder that session.toml is in, or a session: reinstate sessions.",

@@ -40,9 +40,9 @@ SEVERE = frozenset({"ERROR", "CRITICAL", "ALERT", "EMERGENCY", "FATAL", "SEVERE"
 MOST = 1 << 28  # bytes searched of one file: a window that wrote more than 268 MB is an incident of its own
 
 _APART = timedelta(minutes=2)  # a file's last entry and its last write are no further apart than this
-_SHOWN = 160  # characters of an error in the evidence
-# Laravel's QueryException quotes the statement with its values; neither may get into journal and record.
-_STATEMENT = re.compile(r"\((?:Connection: [^,()]*, )?SQL: .*")
+# The class of an exception, as Monolog writes it. Of an error's own words nothing gets into journal and record: they
+# may quote a statement, or a row's values.
+_CLASS = re.compile(r"\[object\] \((?P<name>[A-Za-z_][\w\\]{0,120})(?=[(\s])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,13 @@ class _Question:
     form: Form
     errors: tuple[re.Pattern[str], ...]
     ignore: tuple[re.Pattern[str], ...]
+    deny: tuple[re.Pattern[str], ...]
     limit: int
     most: int  # bytes of one file
 
     def is_error(self, entry: Entry) -> bool:
+        if any(pattern.search(entry.text) for pattern in self.deny):
+            return True
         if not self.errors:
             return entry.level.upper() in SEVERE
         return any(pattern.search(entry.text) for pattern in self.errors)
@@ -109,7 +112,9 @@ class _Answer:
     searched: bool = False
 
 
-def recent(application: Application, now: datetime, not_before: datetime | None = None) -> LogScan:
+def recent(
+    application: Application, now: datetime, not_before: datetime | None = None, deny: Sequence[str] = ()
+) -> LogScan:
     """The application's configured logs over its configured window up to `now`, but not from before `not_before`."""
     since = now - application.log_window
     return scan(
@@ -120,6 +125,7 @@ def recent(application: Application, now: datetime, not_before: datetime | None 
         application.log_ignore,
         pattern=application.log_pattern,
         zone=application.log_zone,
+        deny=deny,
     )
 
 
@@ -134,12 +140,14 @@ def scan(
     pattern: str | None = None,
     zone: str = "UTC",
     most: int = MOST,
+    deny: Sequence[str] = (),
 ) -> LogScan:
     """Search `paths`, and what they were rotated to since then.
 
     An entry is an error when one of the expressions `errors` finds something in it (without expressions: when its
-    level is severe), unless one of `ignore` finds something in its first line. `pattern` matches the beginning of
-    an entry, with groups `at` and `level`. Times without a zone are those of `zone`. Never raises for a file.
+    level is severe) or one of `deny` does, unless one of `ignore` finds something in its first line. `pattern` matches
+    the beginning of an entry, with groups `at` and `level`. Times without a zone are those of `zone`. Never raises for
+    a file.
     """
     question = _Question(
         since,
@@ -147,6 +155,7 @@ def scan(
         Form(re.compile(pattern or LARAVEL), ZoneInfo(zone), until),
         tuple(map(re.compile, errors)),
         tuple(map(re.compile, ignore)),
+        tuple(map(re.compile, deny)),
         limit,
         most,
     )
@@ -233,22 +242,22 @@ def _elsewhen(path: Path, last: Span, written: datetime, since: datetime) -> lis
     ]
 
 
-def check(scan: LogScan) -> Check:
-    """Are there unexpected errors? A log that can't be searched whole is UNKNOWN unless errors were found anyway."""
+def check(scan: LogScan, accepted: int = 0) -> Check:
+    """Are there more unexpected errors than are `accepted`?
+
+    A log that can't be searched whole is UNKNOWN unless errors were found anyway. Level, time, file and class of the
+    newest error are told, and nothing of its text: that is in the log pane.
+    """
     name = "application log"
     asked = f"from {clock(scan.since)} to {clock(scan.until)}"
     problems = drawable("; ".join(scan.problems))
-    if scan.errors:
-        levels = ", ".join(f"{drawable(level) or 'no level'} {number}" for level, number in scan.levels.items())
-        newest = scan.found[0] if scan.found else None
-        said = (
-            drawable(_STATEMENT.sub("(SQL: in the log only)", newest.text.partition("\n")[0]))[:_SHOWN]
-            if newest
-            else ""
-        )
+    if scan.errors > accepted:
+        levels = ", ".join(f"{_level(level)} {number}" for level, number in scan.levels.items())
+        newest = f"; newest: {_without_words(scan.found[0])}" if scan.found else ""
+        most = f", at most {count(accepted)} accepted" if accepted else ""
         return checks.fail(
             name,
-            f"{count(scan.errors)} unexpected in {count(scan.entries)} entries ({levels}) {asked}; newest: {said}"
+            f"{count(scan.errors)} unexpected{most} in {count(scan.entries)} entries ({levels}) {asked}{newest}"
             + (f"; {problems}" if problems else ""),
             "Read them in the log pane. What is expected goes into log_ignore, with the application owner's word.",
             Panel.VALIDATION,
@@ -257,5 +266,16 @@ def check(scan: LogScan) -> Check:
         hint = "Correct `logs`, `log_pattern` or `log_zone`, and run the check again; or read the log by hand."
         return checks.unknown(name, problems, hint, Panel.VALIDATION)
     ignored = f", {count(scan.ignored)} expected errors" if scan.ignored else ""
-    evidence = f"no unexpected error in {count(scan.entries)} entries{ignored} {asked}"
+    errors = f"{count(scan.errors)} unexpected, {count(accepted)} accepted" if scan.errors else "no unexpected error"
+    evidence = f"{errors} in {count(scan.entries)} entries{ignored} {asked}"
     return checks.ok(name, evidence, Panel.VALIDATION)
+
+
+def _level(level: str) -> str:
+    return drawable(level)[:20] or "no level"
+
+
+def _without_words(line: LogLine) -> str:
+    thrown = _CLASS.search(line.text)
+    what = f", {drawable(thrown['name'].replace(chr(92) * 2, chr(92)))}" if thrown else ""
+    return f"{_level(line.level)} at {clock(line.at)} in {drawable(line.file)}{what}"

@@ -55,7 +55,7 @@ def configuration() -> str:
         "holders_timeout": "30s",
         "journal_mode": "keep",
         "rto": "30m",
-        "rpo": "2h",
+        "rpo": "4h",
         "application": application,
     }
     people = [
@@ -101,7 +101,7 @@ def incident(past: Past) -> str:
             "channel": "#inc-2041",
         },
         "target": {"environment": "local", "engine": "sqlite", "database": "database.sqlite"},
-        "objective": {"rto": "30m", "rpo": "2h"},
+        "objective": {"rto": "30m", "rpo": "4h"},
         "table": tables(past),
         "must_contain": [
             {
@@ -144,7 +144,7 @@ def report(past: Past) -> str:
 - Environment: local
 - Database: database.sqlite
 - RTO: 30m
-- RPO: 2h
+- RPO: 4h
 
 ## What happened
 

@@ -45,6 +45,8 @@ STOPPING = (
         "Freeze deploys",
         "Thaw deploys",
         "thaw deploys",
+        off="deploys are frozen",
+        on="deploys may start again",
         without="Tell the release manager, and note whom you told (n).",
     ),
     Stopping(

@@ -8,7 +8,10 @@ from dataclasses import replace
 from engines.application import commands, environment, health, logs
 from engines.checks import Check, Panel, fail, ok
 from engines.errors import RestoreError
+from engines.recipes import serving
 from engines.recipes.application import STOPPING, Stopping, command_of
+from engines.recipes.readiness import incident_of
+from engines.recipes.serving import standing
 from engines.session.plan import Step
 from engines.session.recipe import Finding
 from engines.session.state import SessionState, Status
@@ -32,6 +35,8 @@ def perform(work: Work, application: Application) -> Mapping[str, object]:
             return _run(work, application, key)
         case "scan":
             return _scan(work, application)
+        case "prove":
+            return _prove_running(work, application)
         case _:
             raise RestoreError(f"This version can't do {action!r}.", "Resume with the version that began the session.")
 
@@ -42,25 +47,13 @@ def _turn(work: Work, application: Application, kind: Stopping, *, off: bool) ->
         raise RestoreError(f"{work.step.title} is not configured.", "Skip it, with a reason.")
     hint = "Its output is in the log. Mend it and try again (r), do it by hand and pass over it (p), or undo (u)."
     work.must(command, work.step.title, hint)
-    check = _standing(application, kind, off=off)
+    check = standing(application, kind, off=off)
     if check is None:
         return {"message": "the command succeeded; nothing is configured that would prove its effect"}
     work.check(check)
     if off and check.verdict.blocks:
         raise RestoreError(f"The command succeeded, but {check.name} says otherwise: {check.evidence}.", check.hint)
     return {"message": f"{check.name}: {check.evidence}"}
-
-
-def _standing(application: Application, kind: Stopping, *, off: bool) -> Check | None:
-    """Is it really off, or on again? Maintenance's question is asked the other way round: it is yes while off."""
-    command = command_of(application, kind.check)
-    if command is None:
-        return None
-    name = kind.off if off else kind.on
-    hint = f"Look why, see to it by hand that {name}, and check again."
-    yes_means_off = kind.key == "maintenance"
-    ask = commands.succeeds if off == yes_means_off else commands.denies
-    return ask(name, command, hint)
 
 
 def _export(work: Work, application: Application) -> Mapping[str, object]:
@@ -85,6 +78,8 @@ def _run(work: Work, application: Application, key: str) -> Mapping[str, object]
         found.append(work.check(told))
     if key == "health" and application.health_url:
         found.append(work.check(_address(application.health_url)))
+    if key == "health":
+        found += [work.check(check) for check in serving.smoke(application, work.state)]
     return {"message": "; ".join(f"{check.name} {check.verdict}: {check.evidence}" for check in found)}
 
 
@@ -93,28 +88,50 @@ def _address(url: str) -> Check:
     return replace(health.request(url), name="health address")
 
 
+def _prove_running(work: Work, application: Application) -> Mapping[str, object]:
+    found = [work.check(check) for check in serving.running_again(application, work.state)]
+    wrong = [check.name for check in found if check.verdict.blocks]
+    return {"message": f"not proven: {', '.join(wrong)}" if wrong else f"{len(found)} asked, nothing is still stopped"}
+
+
 def _scan(work: Work, application: Application) -> Mapping[str, object]:
     found = _recent(application, work.state)
     for line in found.found:
         work.say(f"{line.file}: {line.level} {line.text[:300]}")
-    check = work.check(logs.check(found))
+    check = work.check(logs.check(found, _accepted(work.state)))
     return {"message": check.evidence}
 
 
 def _recent(application: Application, state: SessionState) -> logs.LogScan:
     """Since the restored database went live, at most the window: errors from before that are the incident's own."""
     live = [known.ended for known in state.steps if known.step.destructive and known.status is Status.DONE]
-    return logs.recent(application, utc_now(), max((at for at in live if at is not None), default=None))
+    since = max((at for at in live if at is not None), default=None)
+    incident = incident_of(state)
+    if incident is None:
+        return logs.recent(application, utc_now(), since)
+    told = incident.logs
+    wider = replace(
+        application,
+        logs=(*application.logs, *(application.path / path for path in told.paths)),
+        log_window=told.window or application.log_window,
+        log_ignore=(*application.log_ignore, *told.allow),
+    )
+    return logs.recent(wider, utc_now(), since, told.deny)
+
+
+def _accepted(state: SessionState) -> int:
+    """How many errors the report accepts."""
+    incident = incident_of(state)
+    return incident.logs.max_matches if incident else 0
 
 
 def check_again(name: str, application: Application, state: SessionState) -> Check | None:
     """A check of a step of the application, asked once more; None where it is none of them."""
-    for kind in STOPPING:
-        for off in (True, False):
-            if name == (kind.off if off else kind.on):
-                return _standing(application, kind, off=off)
+    again = serving.check_again(name, application, state)
+    if again is not None:
+        return again
     if name == "application log":
-        return logs.check(_recent(application, state))
+        return logs.check(_recent(application, state), _accepted(state))
     if name == "health address" and application.health_url:
         return _address(application.health_url)
     command = command_of(application, name) if name in ("migrations", "smoke", "health") else None
@@ -128,7 +145,7 @@ def probe(step: Step, application: Application) -> Finding:
     verb, _, key = step.action.partition("-")
     kind = _BY_KEY.get(key)
     if verb in ("stop", "start") and kind is not None:
-        check = _standing(application, kind, off=verb == "stop")
+        check = standing(application, kind, off=verb == "stop")
         if check is not None:
             done = not check.verdict.blocks
             return Finding(done, f"{check.name}: {check.verdict}, {check.evidence}")

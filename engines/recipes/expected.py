@@ -5,6 +5,7 @@ How a database is counted and asked is the caller's: a mapping of counts, and a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ from typing import Protocol
 from engines import checks
 from engines.checks import Check, Panel
 from engines.incident import Expectation, Incident, Question
-from engines.recipes.grid import MISMATCH, MISSING, grid
+from engines.recipes import report
+from engines.recipes.grid import MISMATCH, MISSING, UNCOUNTED, grid
 from engines.recipes.readiness import incident_of
 from engines.session.events import GridMade, GridRow
 from engines.session.state import SessionState
@@ -22,6 +24,7 @@ from engines.text import drawable
 
 STAGED = "staged copy"
 LIVE = "live database"
+_MIGRATION = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class Answer(Protocol):
@@ -41,6 +44,7 @@ class Database:
     where: str
     ask: Callable[[str], Answer | str]  # one read-only query; text says why there is no answer
     quoted: Callable[[str], str]  # a name as its SQL takes it
+    cased: bool = False  # do names that differ in case only name different tables?
 
 
 def compare(
@@ -54,11 +58,19 @@ def compare(
         before_of(work.state),
         restored,
         incident.source.file if incident else "",
+        cased=database.cased,
     )
     work.emit(GridMade(database.where, rows))
     for check in answers(database, rows, incident):
         work.check(check)
-    wrong = [row.table for row in rows if row.verdict in (MISMATCH, MISSING)]
+    # What only a running application can show is no reason against going live, but it is one against signing off.
+    for check in (
+        report.before(work.state)
+        if database.where == STAGED
+        else report.not_asked(incident, report.target_of(work.state).application)
+    ):
+        work.check(check)
+    wrong = [row.table for row in rows if row.verdict in (MISMATCH, MISSING, UNCOUNTED)]
     return {"message": f"differs: {', '.join(wrong)}" if wrong else f"{len(rows)} tables, no difference"}
 
 
@@ -88,6 +100,8 @@ def answers(database: Database, rows: tuple[GridRow, ...], incident: Incident | 
         yield _question(database, question, wanted=False)
     if incident.schema.migrations_last is not None or incident.schema.migrations_count is not None:
         yield _schema(database, incident)
+    if incident.schema.forbidden_pending:
+        yield _pending(database, incident.schema.forbidden_pending)
 
 
 def _counts(rows: tuple[GridRow, ...], where: str) -> Check:
@@ -96,6 +110,10 @@ def _counts(rows: tuple[GridRow, ...], where: str) -> Check:
     if wrong:
         hint = "Look at the grid (4). Choose another backup, or the incident commander overrides with a reason."
         return checks.fail(name, "; ".join(wrong), hint, Panel.VALIDATION)
+    uncounted = [row.table for row in rows if row.verdict == UNCOUNTED]
+    if uncounted:
+        hint = "Count them by hand; then the incident commander overrides with what was found."
+        return checks.unknown(name, f"could not be counted: {', '.join(uncounted)}", hint, Panel.VALIDATION)
     compared = sum(row.verdict == "MATCH" for row in rows)
     if not compared:
         hint = "Give the incident report (--incident) with the counts that are expected."
@@ -147,6 +165,13 @@ def _question(database: Database, question: Question, *, wanted: bool) -> Check:
     if isinstance(found, str):
         return checks.unknown(name, found, "Correct the query in the incident report.", Panel.VALIDATION)
     hit = _hit(found, question)
+    if found.cut and not hit:
+        return checks.unknown(
+            name,
+            f"not found in the first {len(found.rows)} rows, and there are more",
+            "Narrow the query in the incident report: … WHERE column = value.",
+            Panel.VALIDATION,
+        )
     # Row values stay out of journal and record: only whether something was found is told.
     evidence = f"found ({len(found.rows)}{'+' if found.cut else ''} rows)" if hit else "not found"
     if hit is wanted:
@@ -183,6 +208,26 @@ def _schema(database: Database, incident: Incident) -> Check:
     return checks.fail(name, f"{told}; expected {expected}", hint, Panel.VALIDATION)
 
 
+def _pending(database: Database, names: Sequence[str]) -> Check:
+    """Have the migrations run that must not be pending? A migration that ran has its row."""
+    name = f"{database.where}: migrations that must not be pending"
+    odd = [one for one in names if not _MIGRATION.fullmatch(one)]
+    if odd:
+        hint = "Correct forbidden_pending in the incident report."
+        return checks.unknown(name, f"{drawable(odd[0])!r} is no migration's name", hint, Panel.VALIDATION)
+    pending: list[str] = []
+    for one in names:
+        found = database.ask(f"SELECT 1 FROM migrations WHERE migration = '{one}'")  # noqa: S608 - letters, digits, _ - .
+        if isinstance(found, str):
+            hint = "This is not the application's database, or one from before it."
+            return checks.fail(name, found, hint, Panel.VALIDATION)
+        pending += [] if found.rows else [one]
+    if pending:
+        hint = "Run them after the restore, or deploy the code of the backup's time."
+        return checks.fail(name, f"have not run: {', '.join(pending)}", hint, Panel.VALIDATION)
+    return checks.ok(name, f"{len(names)} have run", Panel.VALIDATION)
+
+
 def check_again(
     name: str,
     database: Database,
@@ -192,5 +237,5 @@ def check_again(
 ) -> Check | None:
     """One of `answers`, asked once more; None where it is none of them."""
     incident = incident_of(state)
-    rows = grid(incident.tables if incident else (), critical, before_of(state), restored, "")
+    rows = grid(incident.tables if incident else (), critical, before_of(state), restored, "", cased=database.cased)
     return next((check for check in answers(database, rows, incident) if check.name == name), None)

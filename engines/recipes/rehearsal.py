@@ -11,7 +11,7 @@ from engines.checks import Check, Panel, fail, ok
 from engines.config import Config
 from engines.errors import UsageError
 from engines.incident import Incident
-from engines.recipes import sessions
+from engines.recipes import report, sessions
 from engines.recipes.mysql.until import Until
 from engines.recipes.sqlite import ground, plans
 from engines.recipes.sqlite.facts import Found, describe, swap_for
@@ -65,7 +65,7 @@ def dry_run(
         user=target.application.user,
     )
     plan = plans.restore_plan(state, target, found)
-    return DryRun(plan, (checksum, *ground.all_checks(target, state)))
+    return DryRun(plan, (checksum, *ground.all_checks(target, state), *report.before(state)))
 
 
 def _state(config: Config, target: Target, backup: Backup | None, incident: Incident | None) -> SessionState:

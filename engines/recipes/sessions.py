@@ -26,6 +26,10 @@ from engines.text import utc_now
 RUNNER = "engines.recipes.run"
 
 
+def privileged() -> bool:
+    return os.geteuid() == 0
+
+
 def login() -> str:
     """The login behind sudo where there is one, else the one that runs Reinstate: the operator's usual name."""
     sudo = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
@@ -119,8 +123,10 @@ def beginning(
 def resume(folder: Path) -> RunnerMark:
     """Start a runner on an unfinished session whose runner is gone.
 
-    On a session that is over it puts right what a kill at the very end left undone, and raises Refused.
+    On a session that is over it puts right what a kill at the very end left undone, and raises Refused. A privileged
+    run resumes only what nobody else could have written.
     """
+    store.refuse_untrusted(folder, privileged=privileged())
     known = store.open_session(folder)
     if known.error:
         raise RestoreError(f"Session {known.id} can't be resumed: {known.error}", "reinstate verify says more.")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
+from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
 from engines.recipes.application import STOPPING, Stopping, command_of
 from engines.recipes.readiness import incident_of
+from engines.recipes.serving import shows_running, shows_smoke
 from engines.session.plan import (
     BackupIdentity,
     Gate,
@@ -19,7 +23,7 @@ from engines.session.plan import (
     Step,
     TargetIdentity,
 )
-from engines.session.state import SessionState
+from engines.session.state import SessionState, Status
 from engines.targets import Target
 from engines.text import parse_stamp, stamp, utc_now
 
@@ -58,11 +62,15 @@ def start_step(kind: Stopping, target: Target, phase: str = "4") -> Step:
     )
 
 
-def command_step(step_id: str, title: str, key: str, target: Target, note: str = "") -> Step:
+def command_step(
+    step_id: str, title: str, key: str, target: Target, note: str = "", more: tuple[str, ...] = ()
+) -> Step:
+    """`more`: what the step does beside the configured command."""
     run = command_of(target.application, key)
     shows: tuple[str, ...] = (shown(run),) if run else ()
     if key == "health" and target.application.health_url:
         shows += (f"GET {target.application.health_url}",)
+    shows += more
     return Step(
         id=step_id,
         title=title,
@@ -88,23 +96,33 @@ def export_step(step_id: str, target: Target) -> Step:
     )
 
 
-def handing_back(target: Target, clearing: str) -> tuple[Step, ...]:
+def handing_back(target: Target, clearing: str, incident: Incident | None = None) -> tuple[Step, ...]:
     """From the restored database to the end: 4.3 to 5.2. `clearing` says what closing removes."""
+    application = target.application
+    logs = (*application.logs, *(application.path / path for path in (incident.logs.paths if incident else ())))
     return (
         command_step(
             "4.3", "Check the schema's migrations", "migrations", target, note="Pending migrations block sign-off."
         ),
         command_step("4.4", "Smoke tests", "smoke", target),
         *(start_step(kind, target) for kind in reversed(STOPPING)),
-        command_step("4.9", "Health check", "health", target),
+        command_step("4.9", "Health check", "health", target, more=shows_smoke(incident, application)),
         Step(
             id="4.10",
             title="Read the application's log",
             action="scan-log",
-            shows=tuple(f"look for errors in {log}" for log in target.application.logs) or ("no log is configured",),
-            configured=bool(target.application.logs),
+            shows=tuple(f"look for errors in {log}" for log in logs) or ("no log is configured",),
+            configured=bool(logs),
             gates=(CONFIRM,),
             optional=True,
+        ),
+        Step(
+            id="4.11",
+            title="Prove that everything runs again",
+            action="prove-running",
+            shows=shows_running(incident, application),
+            note="What was stopped and is not proven to run blocks sign-off.",
+            gates=(CONFIRM,),
         ),
         Step(
             id="5.1",
@@ -163,11 +181,68 @@ def make_plan(
 
 
 def loss_window(state: SessionState, backup: BackupIdentity) -> LossWindow:
-    """From the last moment that the backup holds to the incident's start, or to now where that is not known."""
-    incident = incident_of(state)
-    start = parse_stamp(backup.taken_at)
-    end = max((incident.about.started_at if incident else None) or utc_now(), start)
+    """What restoring this backup alone loses."""
+    return lost(state, parse_stamp(backup.taken_at))
+
+
+def lost(state: SessionState, start: datetime) -> LossWindow:
+    """From the last moment that comes back to when writing stopped, which is now while it goes on.
+
+    Good writes from after the incident's start are lost like those from before it.
+    """
+    maintenance = next(kind for kind in STOPPING if kind.key == "maintenance")
+    stopped = [known.ended for known in state.steps if known.step.action == maintenance.stop_action and known.ended]
+    end = max(stopped[-1] if stopped and is_down(state, maintenance) else utc_now(), start)
     return LossWindow(stamp(start), stamp(end), (end - start).total_seconds())
+
+
+def is_down(state: SessionState, kind: Stopping) -> bool:
+    """Was it stopped, and has nobody begun to start it again, or said that it was done by hand?"""
+    return any(
+        known.step.action == kind.stop_action and known.status is Status.DONE for known in state.steps
+    ) and not _may_be_started(state, kind)
+
+
+def _may_be_started(state: SessionState, kind: Stopping) -> bool:
+    return any(
+        known.step.action == kind.start_action and (known.attempt > 0 or known.status is Status.SKIPPED)
+        for known in state.steps
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What stands around putting the old data back."""
+
+    stops: tuple[Step, ...]
+    starts: tuple[Step, ...]
+    needs_approval: bool
+
+
+NOTHING_DISCARDED = "nothing is discarded"  # stands in what an engine says where nothing was written since
+
+
+def way_back(state: SessionState, target: Target, *, changed: bool, written: Sequence[str]) -> WayBack:
+    """The stops and starts of an undo, and whether the commander decides about it.
+
+    `changed`: may the restored data be live? `written`: what the engine says was written to it since. The commander
+    decides unless it is known that nothing was written, and that nobody could have.
+    """
+    stops = [
+        kind
+        for kind in STOPPING
+        if changed
+        and (_may_be_started(state, kind) or (command_of(target.application, kind.stop) and not is_down(state, kind)))
+    ]
+    starts = [kind for kind in reversed(STOPPING) if kind in stops or state.did(kind.stop_action)]
+    untouched = any(NOTHING_DISCARDED in line for line in written)
+    served = any(_may_be_started(state, kind) for kind in STOPPING)
+    maintenance = next(kind for kind in STOPPING if kind.key == "maintenance")
+    return WayBack(
+        tuple(stop_step(kind, target, phase="6") for kind in stops),
+        tuple(start_step(kind, target, phase="7") for kind in starts),
+        needs_approval=changed and (not untouched or served or not is_down(state, maintenance)),
+    )
 
 
 def objective(state: SessionState, target: Target) -> float | None:

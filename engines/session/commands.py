@@ -49,6 +49,7 @@ class Give:
     role: Role
     name: str = ""
     text: str = ""
+    break_glass: str = ""  # the reason, where an operator accepts a risk of their own restore
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,7 @@ class CheckOverridden:
     verdict: str
     actor: Actor
     reason: str
+    break_glass: str = ""  # the reason again, where an operator overrode alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +158,7 @@ class GateGiven:
     role: Role
     actor: Actor
     text: str = ""  # what was agreed to, or said
+    break_glass: str = ""  # the reason, where an operator accepted a risk alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,7 @@ class StepEnded:
     facts: Mapping[str, object] = field(default_factory=dict)
     log: StepLog | None = None
     seconds: float = 0.0
+    refused: bool = False  # it failed before it had changed anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +10,7 @@ from engines.checks import Panel
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
+from engines.session.authority import check_established, check_name, check_not_own
 from engines.session.events import Actor, Ending
 from engines.session.plan import GateKind, PlanKind, Step
 from engines.session.state import SessionState, Status, StepState, departures
@@ -148,12 +148,13 @@ def approval_wanted(state: SessionState, now: datetime) -> str:
         return ""
     if not state.approved:
         if state.plan.kind is PlanKind.UNDO:
-            return "The application is up again: the incident commander approves the undo, and what it discards."
+            return "The application may be up: the incident commander approves the undo, and what it discards."
         if state.approvals:
             return "The plan has changed since it was approved. It needs a new approval."
         return "The incident commander reads the plan and approves it."
-    begun_destroying = any(known.step.destructive and known.attempt for known in state.current)
-    if state.approval is not None and not begun_destroying and _is_over(state, state.approval.until, now):
+    # Half-way between two destructive steps the way on must not wait. An attempt that failed opens nothing.
+    destroyed = any(known.step.destructive and known.status is Status.DONE for known in state.current)
+    if state.approval is not None and not destroyed and _is_over(state, state.approval.until, now):
         return "The approved restore window has ended. The plan needs a new approval."
     return ""
 
@@ -167,39 +168,6 @@ def _is_over(state: SessionState, until: str, now: datetime) -> bool:
         return True
 
 
-def roles_of(state: SessionState, name: str) -> tuple[str, ...]:
-    """The configured roles of the person with this name or login."""
-    person = _person(state, name)
-    roles = person.get("roles", ()) if person else ()
-    return tuple(str(role) for role in roles) if isinstance(roles, (list, tuple)) else ()
-
-
-def _person(state: SessionState, name: str) -> Mapping[str, object] | None:
-    people = state.begun.people if state.begun else ()
-    return next((person for person in people if _folded(name) in _names_of(person)), None)
-
-
-def _names_of(person: Mapping[str, object]) -> set[str]:
-    return {_folded(str(person.get("name", ""))), _folded(str(person.get("login", "")))} - {""}
-
-
-def _known_as(state: SessionState, name: str) -> set[str]:
-    """Everything that the person with this name or login may be called."""
-    person = _person(state, name)
-    return _names_of(person) if person else {_folded(name)}
-
-
-def _folded(name: str) -> str:
-    return name.strip().casefold()
-
-
-def names_for(state: SessionState, role: Role) -> tuple[str, ...]:
-    """Who is configured for a role on this target; empty when anybody's name will do."""
-    people = state.begun.people if state.begun else ()
-    names = (str(person.get("name", "")) for person in people)
-    return tuple(name for name in names if role.value in roles_of(state, name))
-
-
 def check_command(state: SessionState, command: c.Command, actor: Actor, now: datetime) -> None:
     """Raise Refused, saying why and what to do, for a command that is not allowed now."""
     if state.ended is not None and not isinstance(command, c.Note):
@@ -211,15 +179,17 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
         _check_keyboard(state, actor)
     match command:
         case c.Give():
-            _check_give(state, command, now)
+            _check_give(state, command, actor, now)
         case c.Approve():
-            _check_approve(state, command, now)
+            _check_approve(state, command, actor, now)
         case c.Override(check=check, name=name, reason=reason):
             known = state.checks.get(check)
             if known is None or not known.blocks:
                 raise Refused(f"The check {check!r} does not block anything.", "Choose one that says FAIL or UNKNOWN.")
-            _check_name(state, Role.COMMANDER, name)
+            check_established(state, actor)
+            check_name(state, Role.COMMANDER, name)
             _check_reason(reason, "An override")
+            check_not_own(state, name, "override a check of their own restore", reason)
         case c.Recheck(name=name):
             _check_idle(state, "Checks run again once it has ended.")
             if name not in state.checks:
@@ -241,7 +211,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
         case c.Undo(reason=reason):
             _check_idle(state, "Stop it first (s), or wait for it.")
             _check_reason(reason, "An undo")
-            if any(known.step.final and known.attempt for known in state.steps):
+            if any(known.step.final and known.touched for known in state.steps):
                 raise Refused(
                     "The session is signed off, so it can't be undone any more. Nothing was changed.",
                     "Go on to its end. The safety snapshot is a restore point of its own: reinstate backups.",
@@ -288,18 +258,7 @@ def _check_reason(reason: str, what: str) -> None:
         )
 
 
-def _check_name(state: SessionState, role: Role, name: str) -> None:
-    if not name.strip():
-        raise Refused(f"The {role} is named. Nothing was changed.", "Type the name of who says so.")
-    listed = names_for(state, role)
-    if listed and role.value not in roles_of(state, name):
-        raise Refused(
-            f"{name.strip()} is not configured as {role}. Nothing was changed.",
-            f"Configured: {', '.join(listed)}.",
-        )
-
-
-def _check_give(state: SessionState, give: c.Give, now: datetime) -> None:
+def _check_give(state: SessionState, give: c.Give, actor: Actor, now: datetime) -> None:
     move = next_move(state, now)
     if not isinstance(move, Wait) or move.ask.step != give.step or move.ask.kind.value != give.gate.value:
         waiting = move.ask.text if isinstance(move, Wait) else "The runner is about to go on by itself."
@@ -313,10 +272,13 @@ def _check_give(state: SessionState, give: c.Give, now: datetime) -> None:
         if give.text != name:
             raise Refused("That is not the target's name. Nothing was changed.", f"Type {name} exactly.")
     if give.gate in (GateKind.ACCEPT, GateKind.SIGN_OFF):
-        _check_name(state, give.role, give.name)
+        check_established(state, actor)
+        check_name(state, give.role, give.name)
+    if give.gate is GateKind.ACCEPT:
+        check_not_own(state, give.name, "accept a risk of their own restore", give.break_glass)
 
 
-def _check_approve(state: SessionState, approve: c.Approve, now: datetime) -> None:
+def _check_approve(state: SessionState, approve: c.Approve, actor: Actor, now: datetime) -> None:
     if state.plan is None or not state.plan.needs_approval:
         raise Refused("There is no plan that needs an approval yet.", "Wait until it is made.")
     if approve.digest != state.plan_digest:
@@ -329,24 +291,9 @@ def _check_approve(state: SessionState, approve: c.Approve, now: datetime) -> No
     blocking = blocking_checks(state, BEFORE_DESTRUCTION)
     if blocking and state.plan.kind is PlanKind.RESTORE:
         raise Refused(f"These checks block: {', '.join(blocking)}.", "Mend and check again, or override them by name.")
-    _check_name(state, Role.COMMANDER, approve.name)
-    begun = state.begun
-    allowed = begun.approval.get("self_approval", ()) if begun else ()
-    if begun is None or (isinstance(allowed, (list, tuple)) and begun.environment in allowed):
-        return
-    operators = _known_as(state, begun.operator.name) | _known_as(state, (state.keyboard or begun.operator).name)
-    if _folded(approve.name) not in operators:
-        return
-    if not begun.approval.get("break_glass"):
-        raise Refused(
-            f"In {begun.environment} the operator does not approve their own plan. Nothing was changed.",
-            "Ask the incident commander. A night without one needs break_glass in the configuration.",
-        )
-    if len(approve.break_glass.strip()) < 3:
-        raise Refused(
-            "Approving one's own plan here is break-glass, and needs a reason. Nothing was changed.",
-            "Type why no incident commander could be reached.",
-        )
+    check_established(state, actor)
+    check_name(state, Role.COMMANDER, approve.name)
+    check_not_own(state, approve.name, "approve their own plan", approve.break_glass)
 
 
 def _check_decide(state: SessionState, command: c.Retry | c.Skip, step: str) -> None:
@@ -368,18 +315,35 @@ def _check_decide(state: SessionState, command: c.Retry | c.Skip, step: str) -> 
 
 def left_behind(state: SessionState) -> tuple[str, ...]:
     """What stopping for good now would leave as it is: each step that changed something, with its undo."""
-    put_right = _put_right(state)
+    return tuple(_with_undo(known) for known in _not_put_right(state))
+
+
+def still_stopped(state: SessionState) -> tuple[str, ...]:
+    """What a signed-off session leaves as it is: each thing that was stopped and not started again since.
+
+    What the restore itself replaced is not among them: closing the session has cleared that away.
+    """
+    counterparts = {str(known.step.params.get("puts_right")) for known in state.steps}
     return tuple(
-        f"{known.id} {known.step.title}: {known.step.undo}"
-        for known in state.steps
-        if known.step.undo and known.attempt > 0 and known.step.action not in put_right
+        _with_undo(known)
+        for known in _not_put_right(state)
+        if known.step.action in counterparts and not known.step.destructive
     )
 
 
-def _put_right(state: SessionState) -> set[str]:
-    """Actions whose opposite has been carried out since."""
-    return {
-        str(known.step.params["puts_right"])
-        for known in state.steps
-        if known.status is Status.DONE and "puts_right" in known.step.params
-    }
+def _with_undo(known: StepState) -> str:
+    return f"{known.id} {known.step.title}: {known.step.undo}"
+
+
+def _not_put_right(state: SessionState) -> tuple[StepState, ...]:
+    """Steps with an undo that were begun, and whose opposite has not been carried out after them."""
+    return tuple(
+        known
+        for place, known in enumerate(state.steps)
+        if known.step.undo
+        and known.attempt > 0
+        and not any(
+            later.status is Status.DONE and later.step.params.get("puts_right") == known.step.action
+            for later in state.steps[place + 1 :]
+        )
+    )

@@ -42,7 +42,7 @@ def record(state: SessionState) -> dict[str, object]:
         return {"format": RECORD_FORMAT}
     return {
         "format": RECORD_FORMAT,
-        "break_glass": state.approval.break_glass if state.approval and state.approval.break_glass else None,
+        "break_glass": "; ".join(dict.fromkeys(state.break_glass)) or None,
         "session": {
             "id": state.id,
             "state": _standing(state),
@@ -163,12 +163,26 @@ def _measures(state: SessionState) -> dict[str, object]:
         "waiting_seconds": round(sum(known.waiting_seconds for known in steps), 3),
         "whole_seconds": _seconds(state.begun_at, state.ended_at),
         "until_restored_seconds": _seconds(state.begun_at, _ended(steps, "replace")),
-        "downtime_seconds": _seconds(_started(steps, "stop-maintenance"), _ended(steps, "start-maintenance")),
+        "downtime_seconds": _downtime(steps),
     }
 
 
-def _started(steps: Sequence[StepState], action: str) -> datetime | None:
-    return next((known.started for known in steps if known.step.action == action), None)
+def _downtime(steps: Sequence[StepState]) -> float | None:
+    """From each first try to stop the application to its start; None where it never was, or still is, stopped."""
+    moments = [(known.first_started, False) for known in steps if known.step.action == "stop-maintenance"]
+    moments += [
+        (known.ended, True)
+        for known in steps
+        if known.step.action == "start-maintenance" and known.status is Status.DONE
+    ]
+    total, down_since = None, None
+    for moment, up in sorted((at, up) for at, up in moments if at is not None):
+        if not up:
+            down_since = down_since or moment
+        elif down_since is not None:
+            total = (total or 0.0) + (moment - down_since).total_seconds()
+            down_since = None
+    return round(total, 3) if total is not None and down_since is None else None
 
 
 def _ended(steps: Sequence[StepState], action: str) -> datetime | None:

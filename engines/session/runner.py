@@ -24,6 +24,7 @@ from engines.children import Child, alive, end, identified
 from engines.errors import Refused, RestoreError
 from engines.session import commands as c
 from engines.session import store
+from engines.session.authority import is_own
 from engines.session.events import (
     Actor,
     Approved,
@@ -62,8 +63,9 @@ from engines.session.moves import (
     left_behind,
     needs_keyboard,
     next_move,
+    still_stopped,
 )
-from engines.session.plan import PlanKind, Step, digest
+from engines.session.plan import GateKind, PlanKind, Step, digest
 from engines.session.recipe import Recipe
 from engines.session.record import plan_text, render
 from engines.session.server import Server
@@ -287,9 +289,8 @@ class Runner:
             case PassOver(step=step):
                 self.record(StepEnded(step=step.id, result=Result.SKIPPED, message="not configured"))
             case End(how=how):
-                self.record(
-                    SessionEnded(how, left_behind=left_behind(self.state) if how is not Ending.SIGNED_OFF else ())
-                )
+                left = still_stopped if how is Ending.SIGNED_OFF else left_behind
+                self.record(SessionEnded(how, left_behind=left(self.state)))
 
     def _make_plan(self, kind: PlanKind) -> None:
         make = {
@@ -334,18 +335,24 @@ class Runner:
             self.record(StepEnded(step=step.id, result=Result.FAILED, message=message, hint=hint))
             return
         result, message, hint, facts = Result.DONE, "", "", dict[str, object]()
+        refused = False
         try:
             facts = dict(self._recipe.perform(work))
             message = str(facts.pop("message", ""))
         except RestoreError as error:
             result, message, hint = Result.FAILED, error.message, error.hint
+            refused = isinstance(error, Refused)
             work.say(f"FAILED: {error.message} {error.hint}")
         except Exception as error:  # noqa: BLE001 - a defect of ours in a step must not end the session
             result = Result.UNKNOWN
             message = f"Reinstate failed inside this step: {type(error).__name__}: {error}"
             hint = "Its outcome is not known. Look at the database before trying again (r) or undoing (u)."
             work.say(message)
-        log = work.close()
+        try:
+            log = work.close()
+        except OSError as error:  # the step is over, whatever became of its log
+            log = None
+            message = f"{message} The step's log could not be kept: {error.strerror}.".strip()
         self.record(
             StepEnded(
                 step=step.id,
@@ -355,6 +362,7 @@ class Runner:
                 facts=facts,
                 log=log,
                 seconds=round(time.monotonic() - begun, 3),
+                refused=refused,
             )
         )
 
@@ -421,7 +429,9 @@ class Runner:
             case c.Give():
                 named = _named(actor, command.name)
                 text = command.text or (self._gate_text(command))
-                return GateGiven(command.step, command.gate, command.role, named, text)
+                alone = command.gate is GateKind.ACCEPT and is_own(self.state, command.name)
+                glass = command.break_glass.strip() if alone else ""
+                return GateGiven(command.step, command.gate, command.role, named, text, glass)
             case c.Approve():
                 window = self.state.begun.approval.get("window_seconds") if self.state.begun else None
                 seconds = float(window) if isinstance(window, (int, float)) else DEFAULT_WINDOW
@@ -433,7 +443,8 @@ class Runner:
                 )
             case c.Override():
                 verdict = str(self.state.checks[command.check].check.verdict)
-                return CheckOverridden(command.check, verdict, _named(actor, command.name), command.reason)
+                glass = command.reason.strip() if is_own(self.state, command.name) else ""
+                return CheckOverridden(command.check, verdict, _named(actor, command.name), command.reason, glass)
             case c.Retry(step=step):
                 return StepRetried(step, actor)
             case c.Skip(step=step, reason=reason):

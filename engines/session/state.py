@@ -73,8 +73,10 @@ class StepState:
     revision: int
     status: Status = Status.PENDING
     attempt: int = 0
+    touched: bool = False  # has an attempt ended that may have changed something?
     ready_at: datetime | None = None  # when it could first have been started
-    started: datetime | None = None
+    first_started: datetime | None = None
+    started: datetime | None = None  # of the latest attempt
     ended: datetime | None = None
     seconds: float = 0.0  # of work, people's waiting apart
     message: str = ""
@@ -176,6 +178,7 @@ class SessionState:
     checks: Mapping[str, CheckState] = field(default_factory=dict)
     approval: Approval | None = None
     approvals: tuple[Approval, ...] = ()
+    break_glass: tuple[str, ...] = ()  # the reasons, each time an operator said yes alone
     children: tuple[RunningChild, ...] = ()
     grids: Mapping[str, Grid] = field(default_factory=dict)
     notes: tuple[NoteTaken, ...] = ()
@@ -288,23 +291,30 @@ def after(state: SessionState, entry: Entry) -> SessionState:
         case CheckOverridden(name=name) as override:
             known = state.checks.get(name)
             checks = {**state.checks, name: replace(known, override=override)} if known else state.checks
+            alone = ", break-glass: by the operator alone" if override.break_glass else ""
             return _deviating(
-                replace(state, checks=checks),
+                _breaking_glass(replace(state, checks=checks), override.break_glass),
                 at,
-                f"check overridden: {name} was {override.verdict}",
+                f"check overridden: {name} was {override.verdict}{alone}",
                 override.actor.name,
                 override.reason,
             )
         case Approved() as given:
             approval = Approval(given.digest, given.actor, at, given.until, given.break_glass)
             state = replace(state, approval=approval, approvals=(*state.approvals, approval))
+            state = _breaking_glass(state, given.break_glass)
             if given.break_glass:
                 what = "break-glass: approved by the operator alone"
                 return _deviating(state, at, what, given.actor.name, given.break_glass)
             return state
         case GateGiven() as gate:
             given_gate = GivenGate(gate.gate, gate.role, gate.actor, gate.text, at)
-            return _with_step(state, gate.step, lambda s: replace(s, gates=(*s.gates, given_gate)))
+            state = _with_step(state, gate.step, lambda s: replace(s, gates=(*s.gates, given_gate)))
+            if gate.break_glass:
+                what = f"break-glass: {gate.step}, a risk accepted by the operator alone"
+                state = _breaking_glass(state, gate.break_glass)
+                return _deviating(state, at, what, gate.actor.name, gate.break_glass)
+            return state
         case Rejected() as rejected:
             return replace(state, rejected=(*state.rejected, (at, rejected)))
         case StepStarted(step=step, attempt=attempt):
@@ -312,7 +322,14 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 state,
                 step,
                 lambda s: replace(
-                    s, status=Status.RUNNING, attempt=attempt, started=at, ended=None, message="", hint=""
+                    s,
+                    status=Status.RUNNING,
+                    attempt=attempt,
+                    first_started=s.first_started or at,
+                    started=at,
+                    ended=None,
+                    message="",
+                    hint="",
                 ),
             )
             return replace(state, stop_asked="")
@@ -333,7 +350,7 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             title = known_step.step.title if known_step else step
             return _deviating(_ready(state, at), at, f"step skipped: {step} {title}", actor.name, reason)
         case StepRetried(step=step):
-            return _with_step(state, step, lambda s: replace(s, status=Status.PENDING, ready_at=at))
+            return _with_step(state, step, lambda s: _again(s, at))
         case StopAsked(step=step):
             return replace(state, stop_asked=step)
         case GridMade(where=where, rows=rows):
@@ -366,14 +383,23 @@ def _renamed(known: StepState, taken: set[str], revision: int) -> StepState:
 
 def _without_keys(state: SessionState) -> SessionState:
     """Keys pressed before a runner died start nothing after it: what is true now is shown first."""
-    kept = (GateKind.ACCEPT, GateKind.SIGN_OFF)  # a role's word stays given
-    steps = tuple(
-        replace(known, gates=tuple(gate for gate in known.gates if gate.gate in kept))
-        if known.status is Status.PENDING
-        else known
-        for known in state.steps
-    )
+    steps = tuple(_keyless(known) if known.status is Status.PENDING else known for known in state.steps)
     return replace(state, steps=steps)
+
+
+def _keyless(known: StepState) -> StepState:
+    kept = (GateKind.ACCEPT, GateKind.SIGN_OFF)  # a role's word stays given
+    return replace(known, gates=tuple(gate for gate in known.gates if gate.gate in kept))
+
+
+def _again(known: StepState, at: datetime) -> StepState:
+    """Trying again is a key of its own, and enough for what is harmless. What destroys is confirmed anew."""
+    pending = replace(known, status=Status.PENDING, ready_at=at)
+    return _keyless(pending) if known.step.destructive else pending
+
+
+def _breaking_glass(state: SessionState, reason: str) -> SessionState:
+    return replace(state, break_glass=(*state.break_glass, reason)) if reason else state
 
 
 def _ready(state: SessionState, at: datetime) -> SessionState:
@@ -400,6 +426,7 @@ def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionS
         lambda s: replace(
             s,
             status=status,
+            touched=s.touched or (s.attempt > 0 and not ended.refused),
             ended=at,
             seconds=s.seconds + ended.seconds,
             message=ended.message,

@@ -20,7 +20,8 @@ from engines.children import Child, alive
 from engines.errors import Refused, RestoreError, UsageError
 from engines.session.journal import read, sync_folder
 from engines.session.state import SessionState, fold
-from engines.text import utc_now
+from engines.text import drawable, utc_now
+from engines.trusted_file import safe_path
 
 JOURNAL = "journal.jsonl"
 _CLAIM_WITHIN = 0.5  # seconds: somebody who only looks holds the mark for less than a moment
@@ -105,10 +106,10 @@ def open_session(folder: Path) -> Known:
 
 
 def find(state_dir: Path, wanted: str) -> Known:
-    """The session whose id is `wanted`, or ends or begins with it; `last` is the newest one."""
-    named = Path(wanted)
-    if os.path.isdir(named) and os.path.exists(named / JOURNAL):  # noqa: PTH110, PTH112 - Path's raise for odd names
-        return open_session(named.resolve())
+    """The session whose id is `wanted`, or ends or begins with it; `last` is the newest one.
+
+    Only in the state folder: what somebody left in the current folder under such a name is another session.
+    """
     sessions = list(known_sessions(state_dir))
     if not sessions:
         raise UsageError(f"There is no session in {sessions_root(state_dir)}.", "Begin one: reinstate restore TARGET.")
@@ -120,10 +121,24 @@ def find(state_dir: Path, wanted: str) -> Known:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"There is no session {wanted!r}.", "List them: reinstate sessions.")
+        raise UsageError(
+            f"There is no session {wanted!r}.",
+            "List them: reinstate sessions. A folder is named with its path: ./NAME.",
+        )
     raise UsageError(
         f"{wanted!r} is the beginning or end of {len(found)} sessions.", f"Say more of one: {found[0].id}."
     )
+
+
+def refuse_untrusted(folder: Path, *, privileged: bool) -> None:
+    """Raise Refused for a session that a privileged run must not act on: its journal says which commands are run."""
+    problems = (*safe_path(folder), *safe_path(folder / JOURNAL)) if privileged else ()
+    if problems:
+        raise Refused(
+            f"A privileged run does not act on the session in {drawable(str(folder))}: {problems[0].message} "
+            "Nothing was changed.",
+            problems[0].hint or "Name a session of the state folder: reinstate sessions.",
+        )
 
 
 def runner_mark(folder: Path) -> RunnerMark | None:
@@ -343,6 +358,7 @@ __all__ = [
     "new_folder",
     "new_socket",
     "open_session",
+    "refuse_untrusted",
     "runner_mark",
     "sessions_root",
     "unfinished_for",

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import RestoreError
-from engines.session.events import SessionBegun, SessionEnded, StepEnded, StepLog, StepStarted
+from engines.session.events import PlanMade, SessionBegun, SessionEnded, StepEnded, StepLog, StepStarted
 from engines.session.journal import BrokenChain, Journal, line_digest, read
-from engines.session.record import render
+from engines.session.record import plan_text, render
+from engines.session.state import SessionState, after
+from engines.text import drawable
 
 _PIECE = 1 << 20  # bytes
 
@@ -99,8 +101,32 @@ def _with_journal(record: bytes, entries: int, digest: str, path: Path) -> Findi
         )
     if journal.torn:
         unchecked.append(f"the last {len(journal.torn)} bytes of the journal are half a line (a crash or power cut)")
-    wrong = _first_wrong_log(journal, path.parent / "logs", holds, unchecked)
+    wrong = _wrong_plan(journal, entries, path.parent, holds, unchecked)
+    wrong = wrong or _first_wrong_log(journal, path.parent / "logs", holds, unchecked)
+    if (path.parent / "report.md").exists():
+        unchecked.append("report.md: nothing here says what it should be")
     return Finding(wrong, tuple(holds), tuple(unchecked))
+
+
+def _wrong_plan(journal: Journal, entries: int, folder: Path, holds: list[str], unchecked: list[str]) -> str:
+    """plan.toml is made again too. It is written just before the record, so it may be of a line behind that one."""
+    path = folder / "plan.toml"
+    made = [entry for entry in journal.entries if isinstance(entry.event, PlanMade)]
+    before = sum(entry.seq <= entries for entry in made)
+    right = {plan_text(after(SessionState(), entry)) for entry in made[max(before - 1, 0) :]}
+    if not path.exists():
+        if made:
+            unchecked.append("plan.toml is not here; the plan itself is in the journal")
+        return ""
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        unchecked.append(f"plan.toml can't be read: {error.strerror}")
+        return ""
+    if found not in right:
+        return "plan.toml: it differs from what the journal says."
+    holds.append("plan.toml: the same as made again from the journal")
+    return ""
 
 
 def _first_wrong_log(journal: Journal, logs: Path, holds: list[str], unchecked: list[str]) -> str:
@@ -109,6 +135,13 @@ def _first_wrong_log(journal: Journal, logs: Path, holds: list[str], unchecked: 
         for entry in journal.entries
         if isinstance(entry.event, StepEnded) and entry.event.log is not None
     }
+    known = set(latest)
+    try:
+        others = sorted(path.name for path in logs.iterdir() if path.name not in known) if logs.is_dir() else []
+    except OSError as error:
+        others = []
+        unchecked.append(f"logs can't be listed: {error.strerror}")
+    unchecked += [f"logs/{drawable(name)}: no journal line says what it should hold" for name in others]
     if latest and not logs.is_dir():
         unchecked.append(f"{len(latest)} step logs are not here")
         return ""
@@ -119,26 +152,28 @@ def _first_wrong_log(journal: Journal, logs: Path, holds: list[str], unchecked: 
             return f"Journal line {seq}: {log.file!r} is not the name of a log."
         if not path.is_file():
             return f"logs/{log.file}: it is missing; journal line {seq} names it."
-        # A step that is being tried again appends to its log.
-        may_be_longer = begun_again.get(step, 0) > seq
         try:
-            right = _is_as_said(path, log, may_be_longer=may_be_longer)
+            more = _beyond(path, log)
         except OSError as error:
             unchecked.append(f"logs/{log.file} can't be read: {error.strerror}")
             continue
-        if not right:
+        if more is None:
             return f"logs/{log.file}: it is not what journal line {seq} says."
+        # A worker that the step started may still write to it; a step that is being tried again appends to it.
+        if more and begun_again.get(step, 0) < seq:
+            unchecked.append(f"logs/{log.file}: {more:,} bytes were written after the step had ended")
     if latest:
         holds.append(f"{len(latest)} step logs: sizes and SHA-256 as journalled")
     return ""
 
 
-def _is_as_said(path: Path, log: StepLog, *, may_be_longer: bool) -> bool:
+def _beyond(path: Path, log: StepLog) -> int | None:
+    """How many bytes stand behind those that were journalled; None where these are not as they were."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         left = log.size  # never a buffer of the journal's word: a forged size would ask for all memory
         while left > 0 and (piece := file.read(min(left, _PIECE))):
             digest.update(piece)
             left -= len(piece)
-        longer = file.read(1) != b""
-    return left == 0 and digest.hexdigest() == log.sha256 and (may_be_longer or not longer)
+        more = file.seek(0, 2) - log.size
+    return more if left == 0 and digest.hexdigest() == log.sha256 else None

@@ -155,8 +155,10 @@ class Work:
 
     def close(self) -> StepLog:
         """The finished log's name, size and digest, for the journal."""
-        os.fsync(self._log)
-        os.close(self._log)
+        try:
+            os.fsync(self._log)
+        finally:
+            os.close(self._log)
         with self._log_path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return StepLog(self._log_path.name, self._log_path.stat().st_size, digest)

@@ -164,6 +164,58 @@ def test_production_can_not_be_approved_by_its_own_operator(tmp_path: Path) -> N
     assert problem.key == "approval.self_approval"
 
 
+def test_a_typed_name_is_all_that_this_version_knows_of_a_person(tmp_path: Path) -> None:
+    (problem,) = refused("[approval]\nasserted = false\n" + LEAST, tmp_path)
+    assert problem.key == "approval.asserted"
+    assert "typed name only" in problem.message
+
+
+def test_production_has_a_commander(tmp_path: Path) -> None:
+    production = LEAST.replace('"local"', '"production"')
+    person = '[[person]]\nname = "ivo"\nlogin = "ivo"\nroles = ["{}"]\n'
+    (problem,) = refused(production, tmp_path)
+    assert problem.key == "target.shop"
+    assert "nobody is configured as its commander" in problem.message
+    assert refused(person.format("operator") + production, tmp_path) == (problem,)
+    elsewhere = person.format("commander") + 'targets = ["other"]\n'
+    other = LEAST.replace("target.shop", "target.other").replace("database/data", "other/data")
+    assert refused(elsewhere + production + other, tmp_path) == (problem,)
+    assert load(person.format("commander") + production, tmp_path).targets["shop"]
+
+
+@pytest.mark.parametrize(
+    ("stop", "start"),
+    [
+        ("maintenance_on", "maintenance_off"),
+        ("workers_stop", "workers_start"),
+        ("scheduler_stop", "scheduler_start"),
+        ("freeze_deploys", "thaw_deploys"),
+    ],
+)
+def test_what_is_stopped_has_a_command_that_starts_it_again(stop: str, start: str, tmp_path: Path) -> None:
+    text = LEAST + f'[target.shop.application]\npath = "."\nframework = "none"\n{stop} = ["off"]\n'
+    (problem,) = refused(text, tmp_path)
+    assert problem.key == f"target.shop.application.{start}"
+    assert problem.hint == "Write both, or neither."
+    assert load(text + f'{start} = ["on"]\n', tmp_path).targets["shop"]
+
+
+def test_workers_that_are_only_sent_a_signal_need_no_start(tmp_path: Path) -> None:
+    loaded = load(LEAST + '[target.shop.application]\npath = "."\n', tmp_path)
+    application = loaded.targets["shop"].application
+    assert "queue:restart" in application.workers_stop
+    assert not application.workers_start
+
+
+def test_an_address_with_a_query_would_get_into_the_record_and_is_refused(tmp_path: Path) -> None:
+    address = "https://shop/up?token=SECRET-TOKEN-123"
+    text = LEAST + f'[target.shop.application]\npath = "."\nhealth_url = "{address}"\n'
+    (problem,) = refused(text, tmp_path)
+    assert problem.key == "target.shop.application.health_url"
+    assert "holds a query" in problem.message
+    assert "SECRET" not in str(problem)
+
+
 def test_an_engine_that_is_not_there_is_named_alone(tmp_path: Path) -> None:
     (problem,) = refused('[target.shop]\nengine = "oracle"\nhost = "db1"\n', tmp_path)
     assert problem.key == "target.shop.engine"

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -17,8 +18,10 @@ import msgspec
 import pytest
 import tomli_w
 
+from engines.recipes import sessions
 from engines.text import parse_stamp, stamp, utc_now
 from tests.engines.recipes.world import BACKUP, NEW_ROWS, ROOT, World, build
+from tests.engines.session.examples import begun, runner_started, session_folder
 from tests.tui.cli_ground import (
     HOSTILE,
     Said,
@@ -30,6 +33,7 @@ from tests.tui.cli_ground import (
     typed,
     with_papers,
 )
+from tui import steering
 from tui.cli import parser
 
 DONE, FAILED, USAGE, REFUSED = 0, 1, 2, 3
@@ -166,6 +170,54 @@ def test_a_session_that_is_over_is_refused_and_stays_as_it_is(over: World, words
     is_one_clear_error(said, REFUSED)
     assert "is over (signed off)" in said.err
     assert all_but_derived(over) == before
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "export", "attach", "resume", "undo", "abandon"])
+def test_a_folder_in_the_current_one_is_not_the_session_of_that_name(
+    command: str, over: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unpacked export, or what somebody left there for root to resume, is named with a slash."""
+    name = session_of(over).name
+    made = session_folder(tmp_path, begun(target={"name": "evil"}), runner_started())
+    for planted in ("last", name):
+        shutil.copytree(made, tmp_path / planted)
+    monkeypatch.chdir(tmp_path)
+    more = {"undo": ("--plain", "--reason", "why not"), "abandon": ("--reason", "why not")}.get(command, ())
+    for wanted in ("last", name):
+        to = ("--to", str(tmp_path / f"{wanted}.tar.gz")) if command == "export" else ()
+        plain = ("--plain",) if command in ("attach", "resume") else ()
+        said = reinstate(over, command, wanted, *more, *plain, *to)
+        assert "evil" not in said.all
+        if command in ("show", "verify", "export"):
+            assert said.code == DONE, said.all
+        else:
+            assert f"{name} is over (signed off)" in said.err
+    if command == "show":
+        assert reinstate(over, "show", "./last").out.startswith("last: before its plan")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("attach", "--plain"),
+        ("resume", "--plain"),
+        ("undo", "--plain", "--reason", "x y"),
+        ("abandon", "--reason", "x y"),
+    ],
+)
+def test_as_root_nothing_is_done_with_a_session_that_somebody_else_could_have_written(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = session_folder(tmp_path, begun(), runner_started())
+    folder.chmod(0o777)
+    before = tree(folder)
+    monkeypatch.setattr(steering, "privileged", lambda: True)
+    monkeypatch.setattr(sessions, "privileged", lambda: True)
+    said = typed(words[0], folder, *words[1:])
+    is_one_clear_error(said, REFUSED)
+    assert "A privileged run does not act on the session" in said.err
+    assert "can be written by everybody" in said.err
+    assert tree(folder) == before, "no runner was started"
 
 
 def test_verify_finds_a_changed_log_and_names_it(over: World, tmp_path: Path) -> None:

@@ -211,9 +211,25 @@ def test_a_backup_larger_than_the_disk_is_not_even_begun_to_be_copied(night: Nig
 # -- people -----------------------------------------------------------------------------------------------
 
 
+PEOPLE = """
+[[person]]
+name = "ana"
+login = "ana"
+roles = ["operator", "commander"]
+[[person]]
+name = "ivo"
+login = "ivo"
+roles = ["commander"]
+[[person]]
+name = "olu"
+login = "olu"
+roles = ["owner"]
+"""
+
+
 def in_production(night: Night, *, break_glass: bool) -> None:
     night.configured('environment = "local"', 'environment = "production"')
-    night.configured('self_approval = ["local"]', f"break_glass = {str(break_glass).lower()}")
+    night.configured('self_approval = ["local"]', f"break_glass = {str(break_glass).lower()}\n{PEOPLE}")
 
 
 def test_in_production_the_operator_does_not_approve_their_own_plan(night: Night) -> None:
@@ -243,6 +259,17 @@ def test_break_glass_without_a_reason_is_refused(night: Night) -> None:
     assert said.code == WAITS
     assert "needs a reason" in said.out
     assert night.world.rows() == OLD_ROWS
+
+
+def test_an_operator_s_own_override_in_production_is_refused(night: Night) -> None:
+    unlisted(night)
+    in_production(night, break_glass=False)
+    reason = "This file is known"
+    override = answer("checks", "o", check="newest verified backup", name="ana", reason=reason)
+    said = night.restore(override)
+    assert said.code == WAITS
+    assert "the operator does not override a check of their own restore" in said.out
+    assert night.record["rejected"][0]["command"] == "Override"
 
 
 # -- the data ---------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from engines.recipes import trust
 from engines.recipes.application import STOPPING
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.until import told, until_of
+from engines.recipes.readiness import incident_of
+from engines.recipes.report import not_asked
 from engines.recipes.steps import (
     CONFIRM,
     export_step,
@@ -16,11 +18,11 @@ from engines.recipes.steps import (
     loss_window,
     make_plan,
     objective,
-    start_step,
     stop_step,
+    way_back,
 )
 from engines.session.plan import BackupIdentity, Gate, GateKind, LossWindow, Plan, PlanKind, Step
-from engines.session.state import SessionState, Status
+from engines.session.state import SessionState
 from engines.targets import MysqlTarget
 from engines.text import count, parse_stamp, size, stamp
 
@@ -82,6 +84,7 @@ def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
 
 def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan:
     """The recovery, in order: staged beside the live schema, or in its place."""
+    incident = incident_of(state)
     steps = _staged(target, found) if found.staged else _in_place(target, found)
     backup = trust.identity(state, found.dump_size, found.sha256)
     return make_plan(
@@ -94,7 +97,10 @@ def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan
                 id="4.1",
                 title="Compare the live schema with the incident report",
                 action="compare-live",
-                shows=("count the expected tables in one consistent snapshot, run the must and must-not queries",),
+                shows=(
+                    "count the expected tables in one consistent snapshot, run the must and must-not queries",
+                    *(check.evidence for check in not_asked(incident, target.application)),
+                ),
                 gates=(CONFIRM,),
             ),
             Step(
@@ -106,7 +112,9 @@ def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan
                 configured=found.replicated,
                 optional=True,
             ),
-            *handing_back(target, "then the replaced tables and the staged files are removed; the snapshot stays"),
+            *handing_back(
+                target, "then the replaced tables and the staged files are removed; the snapshot stays", incident
+            ),
         ),
         details=found.details,
         backup=backup,
@@ -137,7 +145,7 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 found.logging,
                 *((ghosts,) if found.ghosts else ()),
             ),
-            undo="the safety snapshot: reinstate undo loads it",
+            undo="the safety snapshot is loaded; once the session is over, restore it instead",
             gates=_typed(target, found),
             destructive=True,
             params={"sha256": found.sha256, "server": found.server, "database": target.database},
@@ -185,7 +193,8 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 f"{found.stage} to {target.database}",
                 "make triggers, views, routines and events again",
             ),
-            undo=f"the replaced tables are kept in {found.parked}: reinstate undo renames them back",
+            undo=f"the replaced tables, kept in {found.parked}, are renamed back; once the session is over, "
+            "restore the safety snapshot",
             gates=_typed(target, found),
             destructive=True,
             params={"server": found.server, "stage": found.stage, "parked": found.parked},
@@ -276,10 +285,8 @@ def undo_plan(
 ) -> Plan:
     """The way back: keep the present, put the old schema back, start what was stopped."""
     loaded, swapped = state.did("load"), state.did("swap")
-    up_again = any(known.step.action == "start-maintenance" and known.status is Status.DONE for known in state.steps)
-    steps: list[Step] = []
-    if (loaded or swapped) and up_again:
-        steps += [stop_step(kind, target, phase="6") for kind in STOPPING if kind.key != "deploys"]
+    around = way_back(state, target, changed=loaded or swapped, written=written)
+    steps: list[Step] = [*around.stops]
     if loaded or swapped:
         how = "rename the kept tables back" if swapped else "empty the schema and load the safety snapshot"
         steps += [
@@ -308,7 +315,7 @@ def undo_plan(
                 gates=(CONFIRM,),
             ),
         ]
-    steps += [start_step(kind, target, phase="7") for kind in reversed(STOPPING) if state.did(kind.stop_action)]
+    steps += around.starts
     steps.append(
         Step(
             id="7.9",
@@ -324,7 +331,7 @@ def undo_plan(
         PlanKind.UNDO,
         tuple(steps),
         details=details,
-        needs_approval=(loaded or swapped) and up_again,
+        needs_approval=around.needs_approval,
         reason=reason,
     )
 

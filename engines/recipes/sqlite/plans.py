@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from engines.people import Role
 from engines.recipes import trust
 from engines.recipes.application import STOPPING
+from engines.recipes.readiness import incident_of
+from engines.recipes.report import not_asked
 from engines.recipes.sqlite.facts import Found
 from engines.recipes.steps import (
     CONFIRM,
@@ -15,11 +17,11 @@ from engines.recipes.steps import (
     loss_window,
     make_plan,
     objective,
-    start_step,
     stop_step,
+    way_back,
 )
 from engines.session.plan import Gate, GateKind, Plan, PlanKind, Step
-from engines.session.state import SessionState, Status
+from engines.session.state import SessionState
 from engines.targets import SqliteTarget
 
 # Rates of last resort, bytes per second; Readiness replaces them with what staging measured.
@@ -74,6 +76,7 @@ def prepare_plan(state: SessionState, target: SqliteTarget) -> Plan:
 
 def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Plan:
     """The runbook's SQLite recovery, in order."""
+    incident = incident_of(state)
     steps = (
         *(stop_step(kind, target) for kind in STOPPING),
         _prove_unused("3.5", target),
@@ -83,7 +86,10 @@ def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Pla
             id="4.1",
             title="Compare the live database with the incident report",
             action="compare-live",
-            shows=("count the expected tables, run the must and must-not queries",),
+            shows=(
+                "count the expected tables, run the must and must-not queries",
+                *(check.evidence for check in not_asked(incident, target.application)),
+            ),
             gates=(CONFIRM,),
         ),
         Step(
@@ -94,7 +100,7 @@ def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Pla
             gates=(CONFIRM,),
             optional=True,
         ),
-        *handing_back(target, "then the replaced database's file is removed; its snapshot stays"),
+        *handing_back(target, "then the replaced database's file is removed; its snapshot stays", incident),
     )
     backup = trust.identity(state, found.swap.copy.size, found.swap.copy.sha256)
     return make_plan(
@@ -116,10 +122,8 @@ def undo_plan(
 ) -> Plan:
     """The way back: keep the present, put the old database back, start what was stopped."""
     replaced = state.did("replace")
-    up_again = any(known.step.action == "start-maintenance" and known.status is Status.DONE for known in state.steps)
-    steps: list[Step] = []
-    if replaced and up_again:
-        steps += [stop_step(kind, target, phase="6") for kind in STOPPING if kind.key != "deploys"]
+    around = way_back(state, target, changed=replaced, written=written)
+    steps: list[Step] = [*around.stops]
     if replaced:
         steps += [
             _prove_unused("6.5", target),
@@ -147,7 +151,7 @@ def undo_plan(
                 gates=(CONFIRM,),
             ),
         ]
-    steps += [start_step(kind, target, phase="7") for kind in reversed(STOPPING) if state.did(kind.stop_action)]
+    steps += around.starts
     steps.append(
         Step(
             id="7.9",
@@ -163,7 +167,7 @@ def undo_plan(
         PlanKind.UNDO,
         tuple(steps),
         details=details,
-        needs_approval=replaced and up_again,
+        needs_approval=around.needs_approval,
         reason=reason,
     )
 
@@ -212,7 +216,8 @@ def _replace(step_id: str, target: SqliteTarget, found: Found) -> Step:
             f"hold {found.path} exclusively, look for holders once more",
             f"link it to {found.kept}, rename the staged copy over it, fsync the folder",
         ),
-        undo="the old file is kept beside the new one: reinstate undo puts it back",
+        undo="the old file, kept beside the new one, is renamed back; once the session is over, "
+        + ("restore the safety snapshot" if found.readable else f"its raw files are in {target.snapshots}"),
         note="`cp` over a live file lets an old -wal bring the old rows back; a rename after a checkpoint can't.",
         gates=(typed,) if found.readable else (accepted, typed),
         destructive=True,

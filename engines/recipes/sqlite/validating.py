@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from engines.checks import Check
 from engines.errors import RestoreError
-from engines.recipes import expected
+from engines.recipes import expected, report
 from engines.recipes.expected import LIVE, STAGED, Database
 from engines.recipes.recalling import recall
 from engines.recipes.sqlite.ground import writer
@@ -58,6 +58,9 @@ def check_again(name: str, target: SqliteTarget, state: SessionState) -> Check |
     if name == "Write probe":
         uid, gid, groups = writer(target, look(str(target.database)))
         return swap.write_probe(str(target.database), uid, gid, groups)
+    again = report.check_again(name, state)
+    if again is not None:
+        return again
     for where in (LIVE, STAGED):
         if not name.startswith(f"{where}: "):
             continue

@@ -65,15 +65,40 @@ def test_an_error_is_found_with_its_stack_trace_and_place(tmp_path: Path) -> Non
     verdict = check(found)
     assert (verdict.verdict, verdict.panel) == (Verdict.FAIL, Panel.VALIDATION)
     assert "1 unexpected in 3 entries" in verdict.evidence
-    assert "no such table: users" in verdict.evidence
+    assert f"newest: ERROR at 2026-11-22 20:06 UTC in {log}, PDOException" in verdict.evidence
 
 
-def test_a_statement_that_laravel_quotes_with_its_values_stays_in_the_log(tmp_path: Path) -> None:
-    for quoted in ("SQL: select * from users where email = 'a@b.test'", "Connection: sqlite, SQL: insert ('a@b.test')"):
-        log = write(tmp_path / "laravel.log", f"[{at(3)}] production.ERROR: no such table: users ({quoted}) {{\n", 3)
+def test_of_an_errors_own_words_nothing_gets_into_the_record(tmp_path: Path) -> None:
+    for words in (
+        "no such table: users (SQL: select * from users where email = 'a@b.test')",
+        "no such table: users (Connection: sqlite, SQL: insert ('a@b.test'))",
+        "no account for a@b.test",
+        'Duplicate entry {"exception":"[object] (App\\\\Mail\\\\Twice(code: 23000): a@b.test exists',
+    ):
+        log = write(tmp_path / "laravel.log", f"[{at(3)}] production.ERROR: {words}\n", 3)
         evidence = check(search(log)).evidence
-        assert "no such table: users (SQL: in the log only)" in evidence
+        assert f"newest: ERROR at 2026-11-22 20:11 UTC in {log}" in evidence
         assert "a@b.test" not in evidence
+        assert "no " not in evidence
+        assert evidence.endswith(", App\\Mail\\Twice") is ("Mail" in words)
+
+
+def test_as_many_errors_as_are_accepted_are_no_failure(tmp_path: Path) -> None:
+    log = write(tmp_path / "laravel.log", f"[{at(3)}] production.ERROR: a\n[{at(2)}] production.ERROR: b\n", 2)
+    assert check(search(log), 1).verdict is Verdict.FAIL
+    accepted = check(search(log), 2)
+    assert accepted.verdict is Verdict.OK
+    assert "2 unexpected, 2 accepted in 2 entries" in accepted.evidence
+
+
+def test_what_is_denied_is_an_error_beside_those_that_are_errors_anyway(tmp_path: Path) -> None:
+    lines = f"[{at(4)}] production.ERROR: a\n[{at(3)}] production.INFO: refund twice\n[{at(2)}] production.INFO: b\n"
+    log = write(tmp_path / "laravel.log", lines, 2)
+    application = Application(tmp_path, logs=(log,))
+    assert recent(application, NOW).errors == 1
+    assert recent(application, NOW, None, ("refund twice",)).errors == 2
+    named = Application(tmp_path, logs=(log,), log_errors=("b$",))
+    assert recent(named, NOW, None, ("refund twice",)).errors == 2
 
 
 def test_only_what_came_after_a_moment_inside_the_window_counts_where_one_is_given(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from engines.checks import Panel, Verdict
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
+from engines.session.authority import roles_of
 from engines.session.events import (
     Actor,
     Approved,
@@ -20,9 +21,11 @@ from engines.session.events import (
     Ending,
     Event,
     GateGiven,
+    How,
     KeyboardTaken,
     PlanRefused,
     Result,
+    SessionBegun,
     SessionEnded,
     StepEnded,
     StepRetried,
@@ -38,10 +41,11 @@ from engines.session.moves import (
     Wait,
     approval_wanted,
     check_command,
+    left_behind,
     next_move,
-    roles_of,
+    still_stopped,
 )
-from engines.session.plan import GateKind, PlanKind
+from engines.session.plan import GateKind, PlanKind, Step
 from engines.session.state import SessionState
 from engines.text import stamp
 from tests.engines.session.examples import (
@@ -328,7 +332,7 @@ def test_in_production_nobody_approves_their_own_plan_under_any_of_their_names(n
 def test_break_glass_needs_to_be_configured_and_needs_a_reason() -> None:
     configured = {"self_approval": [], "break_glass": True}
     refused = refusal(*self_approving("ana", approval=configured))
-    assert "break-glass, and needs a reason" in refused.message
+    assert "only as break-glass, and it needs a reason" in refused.message
     assert "no incident commander could be reached" in refused.hint
     refusal(*self_approving("ana", break_glass=" x ", approval=configured))
     refusal(*self_approving("ana", break_glass="nobody answers"))
@@ -346,6 +350,116 @@ def test_the_one_who_holds_the_keyboard_now_does_not_approve_either() -> None:
     state = state_of(*PLANNED, KeyboardTaken(Actor("Ines Cruz", "ines"), "ana sleeps"))
     assert "does not approve their own plan" in refusal(state, APPROVE).message
     assert "does not approve their own plan" in refusal(state, c.Approve(RESTORE.digest, "INES")).message
+
+
+def both_roles(environment: str = "production", **configured: object) -> SessionBegun:
+    """Ana is operator and commander in one; Ines is a commander beside her."""
+    people = (
+        {"name": "ana", "login": "ana", "roles": ["incident commander", "database operator"]},
+        {"name": "Ines Cruz", "login": "ines", "roles": ["incident commander"]},
+    )
+    return begun(people=people, environment=environment, **configured)
+
+
+GLASS = {"self_approval": ["local"], "break_glass": True}
+OVERRIDE = c.Override("space", "ana", "the disk is known to be slow")
+ACCEPTING = plan_made(PlanKind.RESTORE, step("3.1", gates=(ACCEPT,), destructive=True))
+
+
+def test_an_operator_does_not_override_a_check_of_their_own_restore() -> None:
+    planned = (runner_started(), RESTORE, check_done("space"))
+    refused = refusal(state_of(both_roles(), *planned), OVERRIDE)
+    assert refused.message == (
+        "In production the operator does not override a check of their own restore. Nothing was changed."
+    )
+    assert allowed(state_of(both_roles(), *planned), replace(OVERRIDE, name="ines"))
+    assert allowed(state_of(both_roles("local"), *planned), OVERRIDE)
+    assert allowed(state_of(both_roles(approval=GLASS), *planned), OVERRIDE), "its own reason is the one that is kept"
+
+
+def test_an_operator_does_not_accept_a_risk_of_their_own_restore() -> None:
+    accept = c.Give("3.1", GateKind.ACCEPT, Role.COMMANDER, "ana")
+    planned = (runner_started(), ACCEPTING)
+    assert "does not accept a risk" in refusal(state_of(both_roles(), *planned), accept).message
+    assert allowed(state_of(both_roles(), *planned), replace(accept, name="Ines Cruz"))
+    assert allowed(state_of(both_roles("local"), *planned), accept)
+    glass = state_of(both_roles(approval=GLASS), *planned)
+    assert "it needs a reason" in refusal(glass, accept).message
+    assert allowed(glass, replace(accept, break_glass="nobody answers"))
+
+
+def test_whoever_held_the_keyboard_before_does_not_approve() -> None:
+    people = tuple({"name": name, "login": name, "roles": ["incident commander"]} for name in ("bo", "cy", "di"))
+    taken = (KeyboardTaken(Actor("bo", "bo"), "shift"), KeyboardTaken(Actor("cy", "cy"), "shift"))
+    state = state_of(begun(people=people), runner_started(), RESTORE, *taken)
+    for operator in ("bo", "cy"):
+        refused = refusal(state, c.Approve(RESTORE.digest, operator), Actor("cy", "cy"))
+        assert "does not approve their own plan" in refused.message
+    assert allowed(state, c.Approve(RESTORE.digest, "di"), Actor("cy", "cy"))
+
+
+@pytest.mark.parametrize(
+    ("before", "command"),
+    [
+        (PLANNED, APPROVE),
+        (BLOCKED, c.Override("space", "Ines Cruz", "no time")),
+        ((*BEGUN, ACCEPTING), c.Give("3.1", GateKind.ACCEPT, Role.COMMANDER, "Ines Cruz")),
+        (AT_51, c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "omar")),
+    ],
+)
+def test_where_a_typed_name_is_not_enough_it_is_refused(before: tuple[Event, ...], command: c.Command) -> None:
+    first = begun(approval={"self_approval": ["local"], "window_seconds": 3600, "asserted": False})
+    state = state_of(first, *before[1:])
+    assert "asserted = false" in refusal(state, command).message
+    for how in (How.PEER, How.SIGNED):
+        assert allowed(state, command, replace(ANA, how=how))
+    assert allowed(state_of(*before), command)
+
+
+def test_after_an_attempt_that_failed_the_window_still_ends_and_the_name_is_typed_again() -> None:
+    late = NOON + timedelta(days=3)
+    assert "window has ended" in approval_wanted(state_of(*FAILED_32), late)
+    again = (*FAILED_32, StepRetried("3.2", ANA))
+    waiting = next_move(state_of(*again), LATER)
+    assert isinstance(waiting, Wait)
+    assert waiting.ask.kind is AskKind.TYPED, "the key that tries again does not type the name"
+    waiting = next_move(state_of(*again), late)
+    assert isinstance(waiting, Wait)
+    assert waiting.ask.kind is AskKind.APPROVE
+
+
+def test_trying_a_harmless_step_again_is_confirmed_by_the_key_that_does_it() -> None:
+    assert isinstance(next_move(state_of(*FAILED_31, StepRetried("3.1", ANA)), LATER), Start)
+
+
+CLOSING = (*BEGUN, plan_made(PlanKind.RESTORE, step("5.2", final=True)))
+
+
+def test_a_closing_that_was_refused_before_it_removed_anything_can_still_be_undone() -> None:
+    refused = StepEnded(step="5.2", result=Result.FAILED, message="Half done. Nothing was removed.", refused=True)
+    state = state_of(*CLOSING, StepStarted("5.2", 1), refused)
+    assert allowed(state, c.Undo("the data is wrong"))
+    again = (*CLOSING, StepStarted("5.2", 1), refused, StepStarted("5.2", 2))
+    for result in (Result.DONE, Result.FAILED, Result.UNKNOWN):
+        cleared = state_of(*again, StepEnded(step="5.2", result=result))
+        assert "signed off" in refusal(cleared, c.Undo("the data is wrong")).message
+
+
+def test_what_was_stopped_again_after_it_was_started_is_left_behind() -> None:
+    def stop(id_: str) -> Step:
+        return step(id_, action="stop-it", undo="start it")
+
+    def start(id_: str) -> Step:
+        return step(id_, action="start-it", params={"puts_right": "stop-it"})
+
+    first = (*BEGUN, plan_made(PlanKind.RESTORE, stop("3.1"), start("4.1"), step("4.2")))
+    up = (*first, *ended("3.1"), *ended("4.1"))
+    assert still_stopped(state_of(*first)) == ()
+    assert still_stopped(state_of(*first, *ended("3.1"))) == ("3.1 Step 3.1: start it",)
+    assert left_behind(state_of(*up)) == ()
+    down_again = (*up, UndoAsked(ANA, "no"), plan_made(PlanKind.UNDO, stop("6.1"), start("7.1"), revision=2))
+    assert left_behind(state_of(*down_again, *ended("6.1"))) == ("6.1 Step 6.1: start it",)
+    assert left_behind(state_of(*down_again, *ended("6.1"), *ended("7.1"))) == ()
 
 
 def test_where_nobody_is_configured_any_name_but_the_operators_will_do() -> None:

@@ -18,7 +18,7 @@ from engines.session import archive
 from engines.session import events as e
 from engines.session.journal import Journal, Writer, parse, read
 from engines.session.plan import GateKind, PlanKind
-from engines.session.record import plan_text, render
+from engines.session.record import plan_text, record, render
 from engines.session.state import fold
 from engines.session.verify import verify
 from tests.engines.session.examples import (
@@ -33,6 +33,7 @@ from tests.engines.session.examples import (
     plan_made,
     runner_started,
     session_folder,
+    state_of,
     step,
 )
 from tests.engines.session.toy_session import ROOT
@@ -134,6 +135,49 @@ def test_break_glass_and_deviations_are_at_the_top(tmp_path: Path) -> None:
     assert next(iter(tables)) == "format"
     assert list(tables)[1] == "break_glass"
     assert tables["deviation"][0]["what"] == "break-glass: approved by the operator alone"
+
+
+def test_a_broken_glass_stays_at_the_top_whatever_is_approved_later() -> None:
+    alone = e.Approved(digest="0", actor=ANA, until="2026-11-22T13:00:00.000Z", break_glass="nobody answers")
+    later = e.Approved(digest="1", actor=ANA, until="2026-11-22T13:00:00.000Z")
+    override = e.CheckOverridden("space", "FAIL", ANA, "the disk grows", "the disk grows")
+    accepted = e.GateGiven("3.1", GateKind.ACCEPT, Role.COMMANDER, ANA, "no snapshot", "still nobody")
+    told = record(state_of(begun(), alone, check_done("space"), override, accepted, later))
+    assert told["break_glass"] == "nobody answers; the disk grows; still nobody"
+    deviations = told["deviation"]
+    assert isinstance(deviations, list)
+    assert [deviation["what"] for deviation in deviations] == [
+        "break-glass: approved by the operator alone",
+        "check overridden: space was FAIL, break-glass: by the operator alone",
+        "break-glass: 3.1, a risk accepted by the operator alone",
+    ]
+
+
+def down_and_up(*events: e.Event) -> object:
+    """The downtime of a session with these events; one comes each second, from the fourth on."""
+    plan = plan_made(
+        PlanKind.RESTORE,
+        step("3.2", action="stop-maintenance"),
+        step("4.7", action="start-maintenance"),
+        step("6.2", action="stop-maintenance"),
+        step("7.7", action="start-maintenance"),
+    )
+    measures = record(state_of(begun(), runner_started(), plan, *events))["measures"]
+    assert isinstance(measures, dict)
+    return measures["downtime_seconds"]
+
+
+def test_downtime_is_counted_from_the_first_try_and_over_every_stop() -> None:
+    def tried(step_id: str, result: e.Result = e.Result.DONE, attempt: int = 1) -> tuple[e.Event, ...]:
+        return e.StepStarted(step_id, attempt), e.StepEnded(step=step_id, result=result)
+
+    failed = (*tried("3.2", e.Result.FAILED), e.StepRetried("3.2", ANA))
+    assert down_and_up(*tried("3.2"), *tried("4.7")) == 3.0
+    assert down_and_up(*failed, *tried("3.2", attempt=2), *tried("4.7")) == 6.0, "down since the first try"
+    assert down_and_up(*tried("3.2"), *tried("4.7"), *tried("6.2"), *tried("7.7")) == 6.0, "down twice"
+    assert down_and_up(*tried("3.2")) is None, "still down"
+    assert down_and_up(*tried("3.2"), *tried("4.7"), *tried("6.2")) is None, "down again"
+    assert down_and_up(*tried("4.7")) is None, "never down"
 
 
 # -- docs/record.md ----------------------------------------------------------------------------------------

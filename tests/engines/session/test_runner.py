@@ -14,6 +14,7 @@ import pytest
 
 from engines.children import Child, alive
 from engines.errors import Refused, RestoreError
+from engines.people import Role
 from engines.session import commands as c
 from engines.session.events import CheckDone, Ending, KeyboardTaken, Rejected, RunnerStarted, StepEnded
 from engines.session.journal import read
@@ -252,6 +253,41 @@ async def test_a_defect_in_a_recipe_leaves_a_session_that_can_be_abandoned(sessi
     await ana.do(c.Abandon("a defect"))
     assert ana.state.ended is not None
     await ana.close()
+
+
+async def test_a_step_whose_log_is_lost_has_ended_all_the_same(session: ToySession) -> None:
+    session.begin()
+    console = await session.console()
+    await work_through(console, asks(AskKind.TYPED))
+    (session.ground / "wait").touch()
+    await console.do(c.Give("3.3", GateKind.TYPED, Role.OPERATOR, text="toy"))
+    await sees(console, running("3.3"))
+    (session.folder / "logs" / "03-03-replace.log").unlink()
+    (session.ground / "wait").unlink()
+    await sees(console, asks(AskKind.SIGN_OFF))
+    replaced = session.state.step("3.3")
+    assert replaced is not None
+    assert replaced.status is Status.DONE
+    assert replaced.log is None
+    assert "The step's log could not be kept: No such file or directory." in replaced.message
+    await work_through(console)
+    assert session.state.ended is not None
+
+
+async def test_a_refusal_is_journalled_as_one_and_another_failure_is_not(session: ToySession) -> None:
+    session.begin()
+    console = await session.console()
+    await work_through(console, asks(AskKind.TYPED))
+    for obstacle in ("not-now", "broken"):
+        (session.ground / obstacle).touch()
+        await console.do(c.Give("3.3", GateKind.TYPED, Role.OPERATOR, text="toy"))
+        await sees(console, asks(AskKind.DECIDE))
+        (session.ground / obstacle).unlink()
+        await console.do(c.Retry("3.3"))
+        await sees(console, asks(AskKind.TYPED))
+    events = [entry.event for entry in read(session.folder / "journal.jsonl").entries]
+    tried = [event.refused for event in events if isinstance(event, StepEnded) and event.step == "3.3"]
+    assert tried == [True, False]
 
 
 async def test_a_stopped_step_fails_before_it_did_anything_and_can_be_tried_again(session: ToySession) -> None:

@@ -257,8 +257,33 @@ def test_a_session_is_found_by_its_name_its_end_its_beginning_and_as_the_last(tm
     assert store.find(tmp_path, "aaaa").folder == old
     assert store.find(tmp_path, "2026-11-21").folder == old
     assert store.find(tmp_path, old.name).folder == old
-    assert store.find(tmp_path, str(old)).folder == old
-    assert store.find(tmp_path / "another state", str(old)).folder == old
+
+
+def test_what_lies_in_the_current_folder_under_a_sessions_name_is_not_that_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make(tmp_path, "2026-11-21T10-00-00Z-production-aaaa")
+    here = tmp_path / "anywhere"
+    for name in ("last", mine.name, "aaaa"):
+        (here / name).mkdir(parents=True)
+        (here / name / "journal.jsonl").write_bytes(content(lines(begun())))
+    monkeypatch.chdir(here)
+    for name in ("last", mine.name, "aaaa"):
+        assert store.find(tmp_path, name).folder == mine
+
+
+def test_a_privileged_run_acts_on_no_session_that_others_can_write(tmp_path: Path) -> None:
+    folder = make(tmp_path, "2026-11-21T10-00-00Z-production-aaaa")
+    store.refuse_untrusted(folder, privileged=True)
+    for open_to_others in (folder, folder / "journal.jsonl", folder.parent):
+        before = open_to_others.stat().st_mode
+        open_to_others.chmod(0o777)
+        store.refuse_untrusted(folder, privileged=False)
+        with pytest.raises(Refused, match="can be written by everybody") as refused:
+            store.refuse_untrusted(folder, privileged=True)
+        assert "Nothing was changed" in refused.value.message
+        assert refused.value.hint.startswith("chmod")
+        open_to_others.chmod(before)
 
 
 def test_what_names_several_sessions_or_none_is_refused_with_what_to_say(tmp_path: Path) -> None:

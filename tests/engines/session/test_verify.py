@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import RestoreError
-from engines.session.events import NoteAdded, SessionEnded, StepEnded, decode, encode
+from engines.session.events import NoteAdded, PlanMade, SessionEnded, StepEnded, decode, encode
 from engines.session.journal import FIRST_PREV, line_digest, parse
 from engines.session.record import render
 from engines.session.runner import Runner
@@ -107,7 +107,7 @@ def test_an_untouched_session_is_consistent(copy: Path) -> None:
     assert finding.verdict == "CONSISTENT"
     assert not finding.wrong
     assert not finding.unchecked
-    assert len(finding.holds) == 3
+    assert len(finding.holds) == 4
     assert verify(copy) == finding
 
 
@@ -235,7 +235,7 @@ def test_every_altered_cut_extended_emptied_or_missing_log_is_named(copy: Path) 
     for log in logs:
         whole = log.read_bytes()
         changed = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(len(whole))]
-        for tampered in (*changed, *(whole[:at] for at in range(len(whole))), whole + b"x", whole + whole):
+        for tampered in (*changed, *(whole[:at] for at in range(len(whole)))):
             log.write_bytes(tampered)
             assert found(copy).wrong.startswith(f"logs/{log.name}: it is not what journal line")
         log.unlink()
@@ -245,6 +245,47 @@ def test_every_altered_cut_extended_emptied_or_missing_log_is_named(copy: Path) 
         log.rmdir()
         log.write_bytes(whole)
     assert found(copy).verdict == "CONSISTENT"
+
+
+def test_what_a_worker_wrote_after_its_step_had_ended_is_unchecked_and_not_wrong(copy: Path) -> None:
+    log = sorted((copy / "logs").iterdir())[1]
+    with log.open("ab") as file:
+        file.write(b"job 1\njob 2\n")
+    finding = found(copy)
+    assert not finding.wrong
+    assert finding.verdict == "CONSISTENT, IN PART"
+    assert finding.unchecked == (f"logs/{log.name}: 12 bytes were written after the step had ended",)
+
+
+def test_a_changed_plan_is_found(copy: Path) -> None:
+    plan = (copy / "plan.toml").read_bytes()
+    changed = plan.replace(b"cp backup target", b"rm -rf target")
+    assert changed != plan
+    for tampered in (changed, plan + b"# x\n", plan[:-1], b"", b"\xff"):
+        (copy / "plan.toml").write_bytes(tampered)
+        assert found(copy).wrong == "plan.toml: it differs from what the journal says."
+    (copy / "plan.toml").unlink()
+    assert found(copy).verdict == "CONSISTENT, IN PART"
+    assert "plan.toml is not here" in found(copy).unchecked[0]
+
+
+def test_a_report_or_a_log_that_no_line_speaks_of_is_unchecked(copy: Path) -> None:
+    (copy / "report.md").write_text("all went well")
+    (copy / "logs" / "03-07-forged.log").write_text("forged")
+    finding = found(copy)
+    assert not finding.wrong
+    assert finding.verdict == "CONSISTENT, IN PART"
+    assert [said.partition(":")[0] for said in finding.unchecked] == ["logs/03-07-forged.log", "report.md"]
+
+
+def test_a_plan_that_is_newer_than_the_record_is_no_tampering(copy: Path, journal: list[bytes]) -> None:
+    """The runner writes the plan first, and may die before the record."""
+    made = [number for number, line in enumerate(journal, 1) if isinstance(decode(line).event, PlanMade)]
+    assert len(made) == 2
+    write(copy, journal[: made[1]])
+    (copy / "session.toml").write_bytes(render(parse(content(journal[: made[1] - 1]))))
+    shutil.rmtree(copy / "logs")
+    assert found(copy).wrong == ""
 
 
 def test_logs_that_are_not_here_are_said_to_be_unchecked(copy: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engines.checks import Check, fail, ok
-from engines.errors import RestoreError
+from engines.errors import Refused, RestoreError
 from engines.people import Role
 from engines.process import Command
 from engines.session.events import SessionBegun
@@ -104,6 +104,10 @@ class Toy:
                     time.sleep(0.01)
                 if work.stopped():
                     raise RestoreError("Stopped before anything was replaced.", "Try again (r).")
+                if (beside / "not-now").exists():
+                    raise Refused("Not now. Nothing was replaced.", "Remove not-now.")
+                if (beside / "broken").exists():
+                    raise RestoreError("Broken half-way.", "Remove broken.")
                 if (beside / "slow-child").exists():
                     work.must(Command(("sleep", "300"), timeout=400), "Sleeping", "look")
                 shutil.copy(target, beside / "old")
