@@ -23,7 +23,7 @@ from engines.mysql.intent import Intent
 from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
-from engines.recipes import points
+from engines.recipes import points, report
 from engines.recipes.mysql import reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
@@ -205,6 +205,9 @@ def check_ground(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             work.stopped,
         )
     ]
+    if not is_staged(work.state, target):  # else the comparison of the staged schema says it
+        for check in report.before(work.state):
+            told.append(work.check(check))
     rates = measured(work, target)
     dump = needed_dump(work.state)
     return {
@@ -257,7 +260,15 @@ def all_checks(
         yield replace(check, name=f"command {check.name}")
     yield survival_check(survival())
     names = (target.database, target.name)
-    yield right_target(target.environment, target.engine, names, incident_of(state))
+    hosts = tuple(one for one in (target.host, found.server.hostname) if one)
+    yield right_target(
+        target.environment,
+        target.engine,
+        names,
+        incident_of(state),
+        hosts=hosts,
+        identity=found.server.uid or str(found.server.server_id),
+    )
     yield clock()
     # Last, since it may read a dump: whoever asks for another check does not wait for it.
     yield fresh(partial(points.backups_of, target), target.every, progress, stop)

@@ -190,9 +190,12 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
 
 
 def _name(work: Work, target: MysqlTarget, kind: str) -> str:
+    """The same at every attempt, so that what a killed one left is written over; another where one is complete."""
+    begun = work.state.begun_at or utc_now()
+    name = f"{target.name}-{begun:%Y-%m-%dT%H-%M-%SZ}-{token(work.state)}-{kind}"
     known = work.state.step(work.step.id)
-    attempt = f"-{known.attempt}" if known is not None and known.attempt > 1 else ""
-    return f"{target.name}-{utc_now():%Y-%m-%dT%H-%M-%SZ}-{token(work.state)}-{kind}{attempt}"
+    taken = (target.snapshots / f"{name}.toml").exists()
+    return f"{name}-{known.attempt if known else 2}" if taken else name
 
 
 def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:

@@ -16,6 +16,7 @@ from engines.recipes.steps import (
     export_step,
     handing_back,
     loss_window,
+    lost,
     make_plan,
     objective,
     stop_step,
@@ -24,7 +25,7 @@ from engines.recipes.steps import (
 from engines.session.plan import BackupIdentity, Gate, GateKind, LossWindow, Plan, PlanKind, Step
 from engines.session.state import SessionState
 from engines.targets import MysqlTarget
-from engines.text import count, parse_stamp, size, stamp
+from engines.text import count, size
 
 
 def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
@@ -338,9 +339,4 @@ def undo_plan(
 
 def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow:
     """From the last transaction that comes back; without logs, from when the dump was taken."""
-    window = loss_window(state, backup)
-    if found.reaches is None:
-        return window
-    start = found.reaches
-    end = max(parse_stamp(window.end), start)
-    return LossWindow(stamp(start), stamp(end), (end - start).total_seconds())
+    return lost(state, found.reaches) if found.reaches is not None else loss_window(state, backup)
