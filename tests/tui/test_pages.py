@@ -41,7 +41,7 @@ def test_the_next_key_is_on(told: Story, page: Page) -> None:
 
 def test_what_is_confirmed_is_named() -> None:
     coming = upcoming(seen(Story().ready().approved()), Page.RESTORE)
-    assert coming.text == "Next: 3.2 Maintenance mode. Enter runs it."
+    assert coming.text == "Next: 3.2 Maintenance mode on. Enter runs it."
     assert coming.enter == "run it"
 
 
