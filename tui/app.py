@@ -36,7 +36,7 @@ from screens.restore import RestoreScreen
 from screens.start import Choices, StartScreen
 from screens.validation import ValidationScreen
 from tui import dialogues, presses
-from tui.hints import HINTS
+from tui.hints import hint
 from tui.keys import Pressed
 from tui.link import Link
 from tui.logs import LogReader
@@ -256,7 +256,7 @@ class Console(App[int]):
             log=self._reader.seen,
             trouble=link.trouble,
             status=self._status,
-            hint=HINTS[self.page] if self.opening.hints and self.page not in self._hidden else "",
+            hint=hint(self.page, link.state) if self.opening.hints and self.page not in self._hidden else "",
             grid=self.grid,
         )
         if self.view.state.begun is not None and self.dialogue is None:
