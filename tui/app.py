@@ -41,7 +41,7 @@ from screens.start import Choices, StartScreen
 from screens.validation import ValidationScreen
 from tui import dialogues, presses, stops
 from tui.exploring import Exploring
-from tui.hints import HINTS
+from tui.hints import hint
 from tui.keys import Pressed
 from tui.link import Link
 from tui.logs import LogReader
@@ -266,7 +266,7 @@ class Console(App[int]):
             log=self._reader.seen,
             trouble=link.trouble,
             status=self._status,
-            hint=HINTS[self.page] if self.opening.hints and self.page not in self._hidden else "",
+            hint=hint(self.page, link.state) if self.opening.hints and self.page not in self._hidden else "",
             grid=self.grid,
         )
         explorer = self._explorer

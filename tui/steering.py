@@ -14,6 +14,7 @@ from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident, read_incident
 from engines.recipes import points, sessions
 from engines.recipes.mysql.until import Kind, Until, typed
+from engines.recipes.snapshots import kept_by
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import connect
@@ -179,9 +180,10 @@ def _unfinished(arguments: argparse.Namespace) -> store.Known:
     known = readable(arguments)
     store.refuse_untrusted(known.folder, privileged=privileged())
     if known.state.ended is not None:
+        kept = " Its safety snapshot is still a restore point: reinstate backups." if kept_by(known.state) else ""
         raise Refused(
             f"Session {known.id} is over ({known.state.ended.how}), so it can't be changed any more.",
-            f"Read it: reinstate show {known.id}. Its safety snapshot is still a restore point: reinstate backups.",
+            f"Read it: reinstate show {known.id}.{kept}",
         )
     return known
 
