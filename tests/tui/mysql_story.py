@@ -82,6 +82,10 @@ def _steps(make: PlanKind) -> tuple[Step, ...]:
     return tuple(step for step in plan.steps if step.configured)
 
 
+PREPARE = _steps(PlanKind.PREPARE)
+RESTORE = _steps(PlanKind.RESTORE)
+
+
 def catalogue() -> Catalogue:
     dumps = (dump(10), dump(34), dump(58, Status.MISMATCH, "sha256 is another one"), dump(82))
     return Catalogue("s3://shop-db-backups/nightly", dumps, ())
@@ -148,7 +152,7 @@ class ServerStory(Story):
         return self
 
     def prepared(self) -> ServerStory:
-        self.begun().planned(steps=_steps(PlanKind.PREPARE))
+        self.begun().planned(steps=PREPARE)
         self.ran("2.1", "2.2", "2.3", "2.4").given("2.5").started("2.5")
         facts: dict[str, object] = {}
         if self.folder is not None:
@@ -158,7 +162,7 @@ class ServerStory(Story):
         return self
 
     def ready(self) -> ServerStory:
-        self.prepared().planned(PlanKind.RESTORE, _steps(PlanKind.RESTORE))
+        self.prepared().planned(PlanKind.RESTORE, RESTORE)
         return self
 
     def opened(self) -> Opened:
