@@ -292,6 +292,7 @@ def plan(arguments: argparse.Namespace) -> int:
                 "sha256": name,
                 "plan": msgspec.to_builtins(dry.plan),
                 "checks": [msgspec.to_builtins(c) for c in dry.checks],
+                "later": dry.later,
             }
         )
     else:
@@ -299,6 +300,10 @@ def plan(arguments: argparse.Namespace) -> int:
             out(line)
         for one in dry.checks:
             out("  " + drawable(check_line(one)))
+        if dry.later:
+            out("Known once the dump has been read, while a session prepares:")
+        for line in dry.later:
+            out(f"  {drawable(line)}")
         out("A dry run: nothing was staged or changed. A session makes this plan anew, with a digest of its own.")
     _refuse_blocked(dry.checks)
     return 0

@@ -46,6 +46,15 @@ class Ground:
     schema: SchemaFacts
     grants: Grants | None
 
+    @property
+    def readable(self) -> bool:
+        """Is there anything to take a snapshot of?"""
+        return self.schema.exists and bool(self.schema.tables or self.schema.views)
+
+    @property
+    def replicated(self) -> bool:
+        return bool(self.server.replicas or self.server.replica_of or self.server.cluster)
+
 
 def look(connection: Connection[Cursor], target: MysqlTarget) -> Ground:
     facts = server.look(connection)
@@ -113,6 +122,13 @@ def expected_tables(state: SessionState, target: MysqlTarget) -> tuple[str, ...]
     return tuple(dict.fromkeys((*named, *target.critical_tables)))
 
 
+def way_of(target: MysqlTarget) -> str:
+    """How a dump is loaded."""
+    if target.client is not LoadClient.OWN:
+        return "by the server's client program"
+    return f"over {reach.connections_of(target)} connections, indexes afterwards"
+
+
 # -- which method ----------------------------------------------------------------------------------------
 
 
@@ -141,18 +157,20 @@ def is_staged(state: SessionState, target: MysqlTarget) -> bool:
     return target.method is Method.STAGED
 
 
-def decide(work: Work, target: MysqlTarget, found: Ground, dump: DumpFacts, free: space.Free) -> tuple[bool, str]:
-    """Staged where it is configured, or where rights and room allow it; and why."""
+def decide(
+    state: SessionState, target: MysqlTarget, found: Ground, dump: DumpFacts | None, free: space.Free
+) -> tuple[bool, str]:
+    """Staged where it is configured, or where rights and room allow it; and why. `dump` is None before it is read."""
     if target.method is not Method.AUTO:
         return target.method is Method.STAGED, "configured"
     if target.client is not LoadClient.OWN:
         return False, "in place: the server's own client program loads into the live schema only"
     if found.schema.ties_in:
         return False, f"in place: {found.schema.ties_in[0]} refers to it from another schema"
-    intent = intent_of(target, work.state, staged=True)
+    intent = intent_of(target, state, staged=True)
     for check in (
         privileges.privileges(found.server, found.grants, intent, dump),
-        *_room(target, work.state, found, dump, intent, free),
+        *_room(target, state, found, dump, intent, free),
     ):
         if check.verdict.blocks:
             return False, f"in place: beside the live schema, {check.name.lower()}: {check.evidence}"

@@ -142,7 +142,7 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 f"empty schema {target.database} on {target.address}"
                 if found.rebuilds
                 else "replace the dump's tables",
-                f"load {found.dump} ({size(found.dump_size)}, {count(found.tables)} tables) {found.way}",
+                f"load {found.dump} ({_told_dump(found)}) {found.way}",
                 found.logging,
                 *((ghosts,) if found.ghosts else ()),
             ),
@@ -165,7 +165,7 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
             action="load-staged",
             shows=(
                 f"make schema {found.stage} on {target.address}, and an account that can reach nothing else",
-                f"load {found.dump} ({size(found.dump_size)}, {count(found.tables)} tables) into it {found.way}",
+                f"load {found.dump} ({_told_dump(found)}) into it {found.way}",
                 found.logging,
             ),
             undo="the schema is dropped",
@@ -337,6 +337,12 @@ def undo_plan(
     )
 
 
-def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow:
+def _told_dump(found: Found) -> str:
+    return size(found.dump_size) + (f", {count(found.tables)} tables" if found.tables is not None else "")
+
+
+def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow | None:
     """From the last transaction that comes back; without logs, from when the dump was taken."""
+    if not found.reach_known:
+        return None
     return lost(state, found.reaches) if found.reaches is not None else loss_window(state, backup)
