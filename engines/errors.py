@@ -22,6 +22,14 @@ class Refused(RestoreError):
     exit_code = 3
 
 
+class OtherBytes(Refused):
+    """A backup does not have the digest that was expected of it."""
+
+    def __init__(self, message: str, hint: str, sha256: str) -> None:
+        super().__init__(message, hint)
+        self.sha256 = sha256  # of what it has
+
+
 class UsageError(RestoreError):
     """What was typed or configured can't be used."""
 

@@ -33,12 +33,14 @@ __all__ = [
     "Child",
     "Command",
     "Ended",
+    "Piped",
     "alive",
     "captured",
     "end",
     "find_program",
     "run",
     "shown",
+    "start_piped",
 ]
 
 OUTPUT_LIMIT = 256_000_000  # bytes a command may add to its log before it is taken for a runaway
@@ -46,6 +48,7 @@ OUTPUT_LIMIT = 256_000_000  # bytes a command may add to its log before it is ta
 _TICK = 0.05  # seconds between looks at the stop request, the clock and the log's size
 # The wait is on standard input: dash can only redirect single-digit descriptors.
 _WAIT_FOR_GO = 'read -r go && [ "$go" = go ] || exit 125; exec "$@" </dev/null'
+_WAIT_AND_READ_ON = 'read -r go && [ "$go" = go ] || exit 125; exec "$@"'  # read takes no byte beyond its line
 _INHERITED = ("PATH", "LANG", "TZ")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # A forgotten DATABASE_URL of production once let a test cleaner empty it (Travis CI, March 2018).
@@ -210,18 +213,62 @@ def find_program(command: Command) -> str:
     return found
 
 
-def _waiting(command: Command, output: int) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """A running command that we write to. Whoever started it calls `ended`, and then closes `stdin`."""
+
+    child: Child
+    process: subprocess.Popen[bytes]
+    stdin: IO[bytes]  # unbuffered
+    begun: float  # time.monotonic()
+
+    def running(self) -> bool:
+        return self.process.returncode is None and not _exited(self.process.pid)
+
+    def ended(self, grace: float = GRACE) -> Ended:
+        """How it ended. Where it still runs, it is ended with everything of its session first."""
+        survivors = end(self.child, grace) if self.running() else ()
+        code = None if self.running() else self.process.wait()
+        return Ended(
+            exit=code if code is not None and code >= 0 else None,
+            signal=-code if code is not None and code < 0 else None,
+            seconds=time.monotonic() - self.begun,
+            survivors=survivors,
+        )
+
+
+def start_piped(command: Command, *, stdout: int, stderr: int, started: Callable[[Child], None]) -> Piped:
+    """Start a command that is fed through its standard input; `started` is called while it still waits.
+
+    Neither `timeout` nor an output limit is watched. Raises RestoreError when it can't be started.
+    """
+    process, gate = _waiting(command, stdout, stderr, _WAIT_AND_READ_ON)
+    try:
+        child = identified(process.pid)
+        started(child)
+        with contextlib.suppress(BrokenPipeError):  # somebody ended it already; `ended` says how
+            gate.write(b"go\n")
+    except BaseException:
+        gate.close()
+        process.wait()
+        raise
+    return Piped(child, process, gate, time.monotonic())
+
+
+def _waiting(
+    command: Command, output: int, errors: int | None = None, wait: str = _WAIT_FOR_GO
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     """The child before it has become the command, and where it waits for the word to go."""
     program = find_program(command)
     account = _account(command)
     environment = _environment(command, account)
     try:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _WAIT_FOR_GO, "sh", program, *command.argv[1:]],
+            ["/bin/sh", "-c", wait, "sh", program, *command.argv[1:]],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=output,
-            stderr=output,
+            stderr=output if errors is None else errors,
             cwd=command.cwd,
             env=environment,
             start_new_session=True,

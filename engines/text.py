@@ -85,3 +85,14 @@ def both_zones(moment: datetime) -> str:
         return clock(moment)
     day = "" if local.date() == moment.astimezone(UTC).date() else f"{local:%Y-%m-%d} "
     return f"{clock(moment)} ({day}{local:%H:%M %Z})"
+
+
+def to_the_second(moment: datetime) -> str:
+    """Like `both_zones`, as exactly as the moment is known: `2026-11-22 20:04:11.25 UTC (21:04:11.25 CET)`."""
+    zulu, local = moment.astimezone(UTC), moment.astimezone()
+    part = f".{zulu.microsecond:06}".rstrip("0") if zulu.microsecond else ""
+    told = f"{zulu:%Y-%m-%d %H:%M:%S}{part} UTC"
+    if local.utcoffset() == zulu.utcoffset():
+        return told
+    day = "" if local.date() == zulu.date() else f"{local:%Y-%m-%d} "
+    return f"{told} ({day}{local:%H:%M:%S}{part} {local:%Z})"

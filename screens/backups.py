@@ -13,10 +13,11 @@ from textual.widgets import Input, Static
 
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
+from engines.recipes.mysql.until import told
 from engines.text import count
 from tui.blocked import blocked
 from tui.keys import Pressed, bindings
-from tui.pages import Next, upcoming
+from tui.pages import Next, at_stake, upcoming
 from tui.view import Line, Page, Shelf, View
 from tui.widgets.backups import about, backup_line, head, note
 from tui.widgets.frame import framed, show_frame
@@ -57,7 +58,7 @@ class BackupsScreen(Screen[None]):
             Timeline(),
             Static("", id="note", markup=False),
             letters,
-            Rows("Backups", id="backups", empty="reading the folder …"),
+            Rows("Backups", id="backups", empty="reading …"),
             Static("", id="about", markup=False),
         )
 
@@ -78,7 +79,7 @@ class BackupsScreen(Screen[None]):
         panel = self.query_one("#backups", Rows)
         backups = self._filtered()
         panel.show(
-            [str(backup.path) for backup in backups],
+            [backup.where for backup in backups],
             lambda index, width: backup_line(backups[index], shelf, self.view.now, width),
             head=head(max(panel.size.width - 2, 0)) if backups else None,
             note=_tally(shelf, len(backups)),
@@ -101,7 +102,9 @@ class BackupsScreen(Screen[None]):
         now = self.view.now
         tell(self.query_one("#about", Static), about(backup, self.shelf, now))
         self.query_one(Timeline).show(self.shelf, now, _moment(backup))
-        self.query_one(Header).tell(self.shelf.environment, f"{self.shelf.target}  {self.shelf.address}")
+        self.query_one(Header).tell(
+            self.shelf.environment, f"{self.shelf.target}  {at_stake(self.shelf.engine, self.shelf.address)}"
+        )
         show_frame(self, PAGE, self.view, self.subject, self._next(backup))
 
     def _next(self, backup: Backup | None) -> Next:
@@ -113,13 +116,23 @@ class BackupsScreen(Screen[None]):
             return Next(self.shelf.trouble or "")
         if self.view.state.begun is not None:
             if backup.name == self.shelf.chosen:
-                return upcoming(self.view, PAGE)
+                coming = upcoming(self.view, PAGE)
+                until = f" Restored {told(self.shelf.until)}." if self.shelf.until is not None else ""
+                return Next(coming.text + until, coming.enter)
             reason = blocked("choose", self.view, self.subject)
             other = "Enter chooses the selected one instead."
-            return Next(f"This session restores {self.shelf.chosen}. {reason or other}", "" if reason else "choose")
+            return Next(f"This session restores {self._chosen()}. {reason or other}", "" if reason else "choose")
         if backup.status is Status.VERIFIED:
+            if self.shelf.is_server:
+                return Next("Enter chooses this dump and asks up to when. A plan is approved first.", "choose")
             return Next("Enter chooses this backup. Nothing is changed before a plan is approved.", "choose")
+        if backup.unread:
+            return Next("Enter chooses this backup: it is in a bucket, and is compared while it is staged.", "choose")
         return Next(f"{backup.status}: it can't be restored unless the incident commander overrides.", "choose")
+
+    def _chosen(self) -> str:
+        until = self.shelf.until
+        return f"{self.shelf.chosen}, {told(until)}" if until is not None else self.shelf.chosen
 
     # -- the filter ---------------------------------------------------------------------------------------
 
@@ -176,7 +189,7 @@ def likely(shelf: Shelf) -> str:
     good = [backup for backup in early if backup.status is Status.VERIFIED]
     unread = [backup for backup in early if backup.status in (Status.UNCHECKED, Status.CHECKING)]
     first = next(iter((*chosen, *(good or unread), *early)), None)
-    return str(first.path) if first else ""
+    return first.where if first else ""
 
 
 def _moment(backup: Backup | None) -> datetime | None:
@@ -199,9 +212,9 @@ def _tally(shelf: Shelf, shown_count: int) -> str:
 
 def _empty(shelf: Shelf) -> str:
     if shelf.trouble:
-        return "The folder can't be read."
+        return "It can't be read."
     if shelf.catalogue is None:
-        return "reading the folder …"
+        return "reading …"
     return (
         "none match the filter; Esc takes it away" if shelf.catalogue.backups else f"{shelf.catalogue.folder} is empty"
     )

@@ -15,7 +15,7 @@ from engines.session.store import Known
 from engines.targets import Target
 from engines.text import both_zones, drawable
 from tui.keys import Pressed, bindings
-from tui.pages import Next
+from tui.pages import Next, at_stake
 from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
 from tui.view import Page, View
 from tui.widgets.cells import Line, fit, fit_end
@@ -148,7 +148,7 @@ def target_line(target: Target, width: int) -> Line:
         (" " * max(12 - len(environment), 1), PLAIN),
         (fit(target.name, 17) + " ", BOLD),
         (fit(target.engine, 7) + " ", PLAIN),
-        (fit(fit_end(target.address, rest), rest), DIM),
+        (fit(fit_end(at_stake(target.engine, target.address), rest), rest), DIM),
     )
 
 

@@ -57,6 +57,12 @@ class Prepared:
     backup: str = ""
     """The name of the backup to choose."""
 
+    until: str = ""
+    """How far to go beyond it, where that is not what the file says at its top: MySQL and MariaDB."""
+
+    exclude: tuple[str, ...] = ()
+    """Transactions to leave out before that; `reason` says why."""
+
     name: str = ""
     """Who says so, where that is not who usually does."""
 
@@ -82,6 +88,12 @@ class AnswersFile:
 
     confirm: bool = False
     """Whether to go on with every step that waits for Enter."""
+
+    until: str = ""
+    """How far to go beyond a dump: dump, end, a time with its zone, FILE:POSITION, a GTID. Left out: not answered."""
+
+    exclude: tuple[str, ...] = ()
+    """FILE:POSITION or GTID of transactions to leave out before that."""
 
     answer: tuple[Prepared, ...] = ()
     """Answers to single questions, each used once: one `[[answer]]` for each."""
@@ -143,6 +155,10 @@ class FromFile:
             return (prepared.name if prepared else "") or self._named(ask.role)
         if field == "target":
             return self._answers.target
+        if field == "until":
+            return (prepared.until if prepared else "") or self._answers.until or None
+        if field == "exclude":
+            return ", ".join((prepared.exclude if prepared else ()) or self._answers.exclude)
         if prepared is None:
             return ""
         return {"reason": prepared.reason, "backup": prepared.backup, "check": prepared.check}.get(field, "")

@@ -22,12 +22,16 @@ from textual.screen import Screen
 from engines.config import Config
 from engines.errors import RestoreError
 from engines.incident import Incident
+from engines.recipes.mysql.exploring import staged
+from engines.recipes.mysql.until import Until, stops_before, until_of
 from engines.session.commands import Command
 from engines.session.events import Ending
 from engines.session.plan import log_name
+from engines.session.state import SessionState
 from engines.text import drawable
 from screens.backups import BackupsScreen
 from screens.handover import HandoverScreen
+from screens.modals.explorer import ExplorerModal
 from screens.modals.form import Form, FormModal
 from screens.modals.question import Question, QuestionModal
 from screens.modals.reading import LogModal, ReadingModal
@@ -35,8 +39,9 @@ from screens.readiness import ReadinessScreen
 from screens.restore import RestoreScreen
 from screens.start import Choices, StartScreen
 from screens.validation import ValidationScreen
-from tui import dialogues, presses
-from tui.hints import HINTS
+from tui import dialogues, presses, stops
+from tui.exploring import Exploring
+from tui.hints import hint
 from tui.keys import Pressed
 from tui.link import Link
 from tui.logs import LogReader
@@ -44,7 +49,7 @@ from tui.outside import Outside, real
 from tui.pages import NextKey, page_for
 from tui.shelves import Shelving
 from tui.theme import CSS, NAME, THEME
-from tui.view import SESSION_PAGES, Line, Page, View
+from tui.view import SESSION_PAGES, Line, Page, Shelf, View
 
 BREAKPOINTS = [(0, "-narrow"), (72, "-usual"), (100, "-wide")]  # columns, and the class of a screen that has them
 TICK = 0.25  # seconds: how often logs are read and progress is drawn
@@ -62,6 +67,7 @@ class Opening:
     target: str | None = None
     incident: Path | None = None
     folder: Path | None = None  # of a session to join
+    until: Until | None = None  # how far beyond a dump, as the command line says
     name: str = ""  # the operator's
     hints: bool = False  # first-time hints
     read_only: bool = False
@@ -93,6 +99,7 @@ class Console(App[int]):
         self.outside = outside or real()
         self.link = Link(self.outside, opening.name, read_only=opening.read_only, changed=self.show)
         self.shelving = Shelving(self.outside, self.show)
+        self.exploring = Exploring(self.outside, self.show)
         self.choices = Choices()
         self.page = Page.START
         self.view = View(now=self.outside.now())
@@ -125,6 +132,7 @@ class Console(App[int]):
 
     async def on_unmount(self) -> None:
         self.shelving.stop()
+        self.exploring.stop()
         await self.link.close()
 
     def _fatal_error(self) -> None:
@@ -213,15 +221,17 @@ class Console(App[int]):
         self.go(page_for(self.link.state, self.view.ask))
         await self.link.listen()
 
-    async def begin(self, path: str) -> None:
-        """Begin a session with the backup of that path on the shelf."""
+    async def begin(self, path: str, until: Until | None = None) -> None:
+        """Begin a session with the backup of that path on the shelf, going as far beyond it as `until` says."""
         config, backup = self.opening.config, self.shelving.shelf.find(path)
         if config is None or backup is None:
             return
         self.shelving.stop()
         self.say("Starting the runner …")
         target = self.shelving.shelf.target
-        folder = await asyncio.to_thread(self.outside.begin, config, target, backup, self.incident, self.opening.name)
+        folder = await asyncio.to_thread(
+            self.outside.begin, config, target, backup, self.incident, self.opening.name, until
+        )
         self.say("")
         await self.join(folder)
 
@@ -256,9 +266,13 @@ class Console(App[int]):
             log=self._reader.seen,
             trouble=link.trouble,
             status=self._status,
-            hint=HINTS[self.page] if self.opening.hints and self.page not in self._hidden else "",
+            hint=hint(self.page, link.state) if self.opening.hints and self.page not in self._hidden else "",
             grid=self.grid,
         )
+        explorer = self._explorer
+        if explorer is not None and explorer is self.screen and staged(self.view.state) is None:
+            self.close_explorer()  # another restore point was chosen: its logs are not staged yet
+            return
         if self.view.state.begun is not None and self.dialogue is None:
             there = self.next_key.follow(self.view, self.page)
             if self.next_key.calls:
@@ -279,9 +293,20 @@ class Console(App[int]):
         if isinstance(screen, StartScreen):
             screen.choices = self.choices
         elif isinstance(screen, BackupsScreen):
-            screen.shelf = replace(self.shelving.shelf, chosen=str(self.view.state.backup.get("name", "")))
+            screen.shelf = chosen_on(self.shelving.shelf, self.view.state)
         if isinstance(self.screen, LogModal):
             self.screen.show(self.view.log)
+        if (explorer := self._explorer) is not None:
+            explorer.show(self.exploring.seen, self._status)
+
+    @property
+    def _explorer(self) -> ExplorerModal | None:
+        return next((screen for screen in self.screen_stack if isinstance(screen, ExplorerModal)), None)
+
+    def close_explorer(self) -> None:
+        self.exploring.stop()
+        if isinstance(self.screen, ExplorerModal):
+            self.screen.dismiss()
 
     @property
     def page_screen(self) -> PageScreen:
@@ -323,7 +348,8 @@ class Console(App[int]):
         news = self.shelving.fetch() if self.page is Page.BACKUPS else False
         later = self.outside.now().replace(microsecond=0) > self.view.now.replace(microsecond=0)
         moved = self.link.progress is not self.view.progress
-        if news or moved or (later and self.view.state.begun is not None and self.view.state.ended is None):
+        reading = self.exploring.busy and self._explorer is not None
+        if news or moved or reading or (later and self.view.state.begun is not None and self.view.state.ended is None):
             self.show()
         file = self._wanted_log()
         if file and not self._reading:
@@ -355,6 +381,13 @@ class Console(App[int]):
                 presses.press(self, event.key, event.subject)
             except RestoreError as error:
                 self._status = f"{error.message} {error.hint}"
+            self.show()
+
+    def on_explorer_modal_pressed(self, event: ExplorerModal.Pressed) -> None:
+        event.stop()
+        if self.screen is self._explorer:
+            self._status = ""
+            stops.pressed(self, event.key, event.place)
             self.show()
 
     def action_interrupt(self) -> None:
@@ -406,6 +439,16 @@ class Console(App[int]):
                 modal.dismiss()
         finally:
             self._asking = False
+
+
+def chosen_on(shelf: Shelf, state: SessionState) -> Shelf:
+    """The shelf with what the session has chosen from it, and what is known of the logs after that."""
+    shelf = replace(shelf, chosen=str(state.backup.get("name", "")))
+    if state.begun is None or not shelf.is_server:
+        return shelf
+    until, found = until_of(state), staged(state)
+    reaches = found.reaches if found else None
+    return replace(shelf, until=until, spans=found.spans if found else (), stop=stops_before(until) or reaches)
 
 
 def run(opening: Opening) -> int:

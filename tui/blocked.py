@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from engines.errors import Refused
 from engines.people import Role
+from engines.recipes.mysql.exploring import staged
+from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
 from engines.session.authority import is_own, names_for
 from engines.session.events import Actor
@@ -16,7 +18,7 @@ from tui.view import Line, View
 _TO_BE_TYPED = "to be typed"
 _NOTHING_FAILED = "Nothing has failed here, and no check is selected that could be asked again."
 _NEEDS_RUNNER = frozenset(
-    {"again", "approve", "override", "stop", "skip", "undo", "note", "keyboard", "abandon", "choose"},
+    {"again", "approve", "override", "stop", "skip", "undo", "note", "keyboard", "abandon", "choose", "until"},
 )
 
 
@@ -26,10 +28,14 @@ def blocked(key: str, view: View, subject: str) -> str:
         return "" if view.line is Line.GONE else _no_resume(view.line)
     if key in ("plan", "grid", "log", "command"):
         return _nothing_to_show(key, view, subject)
+    if key == "explore":
+        return _nothing_to_explore(view.state)
     if key == "enter" and view.line is Line.READ_ONLY:
         return _line(view.line)
     if key not in _NEEDS_RUNNER:
         return ""
+    if key == "until" and (reason := _nothing_after(view.state)):
+        return reason
     if view.line is not Line.ALIVE:
         return _line(view.line)
     command = _command(key, view, subject)
@@ -77,7 +83,7 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
             return c.Undo(_TO_BE_TYPED)
         case "abandon":
             return c.Abandon(_TO_BE_TYPED)
-        case "choose":
+        case "choose" | "until":
             return c.Choose({})
         case "keyboard":
             if state.keyboard is not None and state.keyboard.console == view.me.console:
@@ -107,6 +113,22 @@ def _line(line: Line) -> str:
 
 def _no_resume(line: Line) -> str:
     return "The runner is alive: there is nothing to resume." if line is Line.ALIVE else _line(line)
+
+
+def _nothing_after(state: SessionState) -> str:
+    if state.begun is None:
+        return "Enter on a dump asks how far to go beyond it."
+    return "An SQLite copy has no logs after it." if state.begun.engine == "sqlite" else ""
+
+
+def _nothing_to_explore(state: SessionState) -> str:
+    if state.begun is None:
+        return "There is no session yet. Choose a backup first."
+    if reason := _nothing_after(state):
+        return reason
+    if not until_of(state).replays:
+        return "The dump alone is restored, so no logs are staged. Page 1, then t: go beyond it."
+    return "" if staged(state) is not None else "The logs are not staged yet: that is a step of the preparation."
 
 
 def _nothing_to_show(key: str, view: View, subject: str) -> str:

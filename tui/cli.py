@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--reason", required=True, help="why; it goes into the record")
     command("sessions", "list the sessions", json=True)
     _session(command("show", "show where a session stands", json=True))
+    made = _session(command("transactions", "look into the binary logs that a session has staged", json=True))
+    made.add_argument(
+        "--around", metavar="MOMENT", help="a time with its zone, FILE:POSITION or a GTID (default: the stop)"
+    )
+    made.add_argument("--search", action="append", default=[], metavar="WORD", help="what it does: DROP, DELETE, …")
+    made.add_argument("--table", default="", help="a table, or schema.table, that it touches")
+    made.add_argument("--count", type=int, default=20, help="how many before and after the moment (default: 20)")
     made = command("verify", "prove a session's record against its journal and logs", json=True)
     made.add_argument("record", help="a session.toml, a session's folder, or a session's name")
     made = _session(command("export", "make one archive of a session"))
@@ -99,9 +106,8 @@ def _target(made: argparse.ArgumentParser) -> None:
 def _until(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--until",
-        default="dump",
-        help="how far to replay binary logs after a dump: dump (default), end, a UTC time, FILE:POSITION, or a GTID; "
-        "it stops just before that transaction",
+        help="how far to replay binary logs after a dump: dump, end, a time with its zone, FILE:POSITION, or a GTID; "
+        "it stops just before that moment or transaction",
     )
     made.add_argument(
         "--exclude", action="append", default=[], metavar="TRANSACTION", help="leave out this FILE:POSITION or GTID"

@@ -14,7 +14,7 @@ from screens.modals.question import Answer, Question
 from tui.blocked import blocked
 from tui.keys import ALWAYS, keys_of
 from tui.narration import plan_lines
-from tui.pages import STAGED
+from tui.pages import STAGED, at_stake
 from tui.view import Page, View
 from tui.widgets.grid import tally
 
@@ -149,7 +149,9 @@ def _at_stake(state: SessionState) -> list[str]:
     plan = state.plan
     if plan is None:
         return []
-    lines = [f"{plan.target.environment.upper()}  {plan.target.name}  {plan.target.address}"]
+    lines = [
+        f"{plan.target.environment.upper()}  {plan.target.name}  {at_stake(plan.target.engine, plan.target.address)}"
+    ]
     if plan.backup is not None:
         lines.append(
             f"backup {plan.backup.name}, {plan.backup.status}, taken {both_zones(parse_stamp(plan.backup.taken_at))}"
@@ -178,6 +180,8 @@ def decide(view: View, ask: Ask) -> Question:
     ]
     if ask.kind is AskKind.CHOOSE:
         answers.append(Answer("b", "choose another backup (page 1)", "page-1"))
+        if not blocked("explore", view, ""):
+            answers.append(Answer("e", "look at the transactions in the logs, and choose another stop", "explore"))
     else:
         answers.append(answer("u", "undo", "undo what was changed"))
     answers.append(answer("x", "abandon", "abandon the session, leaving everything as it is"))

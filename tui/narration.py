@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engines.checks import Check
+from engines.recipes.mysql.until import from_backup, told
 from engines.session.events import (
     Approved,
     BackupChosen,
@@ -32,6 +33,7 @@ from engines.session.events import (
 from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
 from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size
+from tui.pages import at_stake
 
 _RESULTS = {Result.DONE: "done", Result.FAILED: "FAILED", Result.SKIPPED: "skipped", Result.UNKNOWN: "UNKNOWN"}
 
@@ -45,14 +47,16 @@ def sentences(entry: Entry, state: SessionState) -> Iterator[str]:
 def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
     match entry.event:
         case SessionBegun() as begun:
-            yield f"Session {begun.session}: {begun.environment.upper()} {begun.engine} {begun.address}"
+            address = at_stake(begun.engine, begun.address)
+            yield f"Session {begun.session}: {begun.environment.upper()} {begun.engine} {address}"
             yield f"Operator {begun.operator.name} ({begun.operator.how}), on {begun.host}, {begun.tool}"
         case RunnerStarted(reason=reason, pid=pid, torn=torn):
             yield f"Runner {pid} took the session up again." if reason == "resume" else f"Runner {pid}."
             if torn:
                 yield f"The journal ended in half a line of {torn} bytes; it was set aside."
         case BackupChosen(backup=backup):
-            yield f"Backup chosen: {backup.get('name')}"
+            until = from_backup(backup)
+            yield f"Backup chosen: {backup.get('name')}" + (f", {told(until)}" if until.replays else "")
         case KeyboardTaken(actor=actor, reason=reason):
             yield f"Keyboard: {actor.name} ({reason})"
         case PlanMade(plan=plan, digest=digest):
@@ -129,7 +133,7 @@ def plan_lines(plan: Plan, digest: str) -> Iterator[str]:
 def _plan_lines(plan: Plan, digest: str) -> Iterator[str]:
     target = plan.target
     yield f"Plan {plan.revision} to {plan.kind} {target.name} ({target.environment.upper()}, {target.engine})"
-    yield f"  target    {target.address}"
+    yield f"  target    {at_stake(target.engine, target.address)}"
     for name, value in target.details.items():
         yield f"            {name}: {value}"
     if plan.backup is not None:
@@ -167,7 +171,8 @@ def header(state: SessionState) -> str:
     if begun is None:
         return ""
     incident = begun.incident_id or "no incident"
-    return drawable(f"{begun.environment.upper()}  {begun.engine}  {begun.address}  {incident}  {state.id[-4:]}")
+    address = at_stake(begun.engine, begun.address)
+    return drawable(f"{begun.environment.upper()}  {begun.engine}  {address}  {incident}  {state.id[-4:]}")
 
 
 def standing(state: SessionState) -> str:

@@ -17,6 +17,8 @@ from engines.errors import RestoreError
 from engines.incident import Incident, read_incident
 from engines.incident import from_table as incident_from_table
 from engines.recipes import points, sessions
+from engines.recipes.mysql.exploring import Opened, Staged, open_logs
+from engines.recipes.mysql.until import Until
 from engines.session.client import LogPiece, Said, connect
 from engines.session.commands import Command
 from engines.session.state import SessionState
@@ -58,13 +60,14 @@ class Outside:
     verify: Callable[[Backup, Callable[[int, int], None], Stop], Backup]
     sessions: Callable[[Path], tuple[Known, ...]]
     open_session: Callable[[Path], Known]
-    begin: Callable[[Config, str, Backup, Incident | None, str], Path]
+    begin: Callable[[Config, str, Backup, Incident | None, str, Until | None], Path]
     resume: Callable[[Path], object]
     connect: Callable[[Path, str], Awaitable[Runner | None]]
     read_log: Callable[[Path, str, int], LogPiece]
     read_incident: Callable[[Path], Incident]
     target: Callable[[Mapping[str, object]], Target]
     incident: Callable[[Mapping[str, object]], Incident]
+    open_logs: Callable[[Staged, Until, Callable[[int, int], None], Stop], Opened]
 
 
 def real() -> Outside:
@@ -83,6 +86,7 @@ def real() -> Outside:
         read_incident=lambda path: read_incident(path, privileged=os.geteuid() == 0),
         target=target_from_table,
         incident=incident_from_table,
+        open_logs=lambda found, until, progress, stop: open_logs(found, until, progress=progress, stop=stop),
     )
 
 

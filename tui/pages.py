@@ -28,6 +28,14 @@ STAGED = "staged copy"
 LONG_WORK = 15.0  # seconds of work after which a question rings the bell
 
 
+def at_stake(engine: str, address: str) -> str:
+    """What is restored, as people say it: a file's path, `shop@db1:3306` for a schema on a server."""
+    if engine not in ("mysql", "mariadb"):
+        return address
+    place, _, schema = address.rpartition("/")
+    return f"{schema}@{place}"
+
+
 class NextKey:
     """Follows where the next key is, whether the operator is elsewhere by hand, and how long the question is shown."""
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.checks import Panel
-from engines.errors import RestoreError
+from engines.errors import RestoreError, UsageError
 from engines.people import Role
+from engines.recipes.mysql.until import Kind, Until, stops_before, told, typed
 from engines.session import commands as c
 from engines.session.authority import is_own, may_break_glass
 from engines.session.client import Client, Gone, Said, Trouble, connect
@@ -21,8 +22,8 @@ from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behi
 from engines.session.plan import GateKind
 from engines.session.store import runner_mark
 from engines.session.work import Progress
-from engines.text import drawable, duration, size, utc_now
-from tui.answers import Answers
+from engines.text import drawable, duration, size, to_the_second, utc_now
+from tui.answers import Answers, FromFile
 from tui.narration import header, plan_lines, sentences
 from tui.output import out
 
@@ -36,10 +37,11 @@ class _Leave(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """How the plain mode finds another backup by name."""
+    """How the plain mode finds another backup by name, and how far to go beyond it where logs follow it."""
 
-    find: Callable[[str], dict[str, object]]
+    find: Callable[[str, Until | None, str], dict[str, object]]
     names: Callable[[], tuple[str, ...]]
+    replays: bool = False
 
 
 async def drive(folder: Path, name: str, answers: Answers, choosing: Choosing | None) -> int:
@@ -52,6 +54,33 @@ async def drive(folder: Path, name: str, answers: Answers, choosing: Choosing | 
         return await _Driver(client, answers, choosing).run()
     finally:
         await client.close()
+
+
+async def up_to_when(answers: Answers, ask: Ask) -> Until | None:
+    """Ask how far to go beyond a dump, until the answer can be read. None when nobody answers."""
+    while True:
+        text = await answers.line(
+            "Up to just before when (dump, end, a time with its zone, FILE:POSITION or a GTID): ", ask, "until"
+        )
+        if text is None:
+            return None
+        names = ""
+        if text.strip() != Kind.DUMP:
+            told_names = await answers.line(
+                "Leave out which transactions before that (FILE:POSITION or GTID; Enter for none): ", ask, "exclude"
+            )
+            names = told_names or ""
+        try:
+            until = typed(text, tuple(names.replace(",", " ").split()))
+        except UsageError as error:
+            if isinstance(answers, FromFile):
+                raise  # it would answer the same for ever
+            out(f"REFUSED: {drawable(error.message)}")
+            out(f"  {drawable(error.hint)}")
+            continue
+        first = stops_before(until)
+        out(f"Restored {told(until)}" + (f": before {to_the_second(first)}" if first else ""))
+        return until
 
 
 class _Driver:
@@ -215,8 +244,15 @@ class _Driver:
     async def _choose(self, ask: Ask, choosing: Choosing) -> c.Command | None:
         out("Newest: " + ", ".join(drawable(name) for name in choosing.names()[:8]))
         name = await self._ask("Which backup: ", ask, "backup")
+        until, reason = None, ""
+        if choosing.replays:
+            until = await up_to_when(self._answers, ask)
+            if until is None:
+                raise _Leave
+            if until.exclude:
+                reason = await self._ask("Why are they left out? ", ask, "reason")
         try:
-            return c.Choose(choosing.find(name))
+            return c.Choose(choosing.find(name, until, reason))
         except RestoreError as error:
             out(f"{drawable(error.message)} {drawable(error.hint)}")
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engines.backups.catalogue import Status
+from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
 from engines.recipes.points import to_table
 from engines.session import commands as c
@@ -13,11 +13,11 @@ from engines.session.plan import GateKind, log_name
 from engines.text import both_zones
 from screens.modals.question import Answer, Question
 from screens.modals.reading import LogModal, ReadingModal
-from tui import dialogues
+from tui import dialogues, stops
 from tui.blocked import blocked
 from tui.narration import plan_lines
-from tui.pages import page_for
-from tui.view import SESSION_PAGES, Line, Page, View
+from tui.pages import at_stake, page_for
+from tui.view import SESSION_PAGES, Line, Page, Shelf, View
 from tui.widgets.backups import lost
 from tui.widgets.steps import exact
 
@@ -60,6 +60,10 @@ def press(console: Console, key: str, subject: str) -> None:
             _step(console, view, key, subject)
         case "grid":
             console.grid = _next_grid(view)
+        case "explore":
+            stops.explore(console, view)
+        case "until":
+            _up_to_when(console, view, subject)
         case "verify":
             console.work(console.shelving.verify(subject))
         case "resume":
@@ -169,21 +173,10 @@ def _choose(console: Console, view: View, subject: str) -> None:
         if reason:
             console.say(reason)
             return
-    lines = [
-        f"{shelf.environment.upper()}  {shelf.target}  {shelf.address}",
-        f"from {shown(backup.name)}, taken {both_zones(backup.taken_at)}",
-        lost(backup, shelf, view.now),
-        f"{backup.status}: {backup.evidence}",
-    ]
-    if backup.status in (Status.UNCHECKED, Status.CHECKING):
-        lines.append("It is not verified yet; Readiness compares its checksum while it is staged.")
-    elif not backup.restorable:
-        lines.append("It CAN'T BE RESTORED unless the incident commander overrides, by name and with a reason:")
-        lines.append("the checksum check will FAIL in Readiness and block.")
-    lines += [
-        "",
-        "Now it is staged beside the database and checked. The database is not touched before a plan is approved.",
-    ]
+    lines = _about(shelf, backup, view)
+    if shelf.is_server:
+        stops.ask(console, view, subject, backup, lines)
+        return
 
     def answered(_value: str) -> None:
         if view.state.begun is None:
@@ -196,6 +189,37 @@ def _choose(console: Console, view: View, subject: str) -> None:
         Answer("enter", "prepare it", "yes") if backup.restorable else Answer("y", "prepare it all the same", "yes")
     )
     console.question(Question(title, tuple(lines), (answer,)), answered)
+
+
+def _up_to_when(console: Console, view: View, subject: str) -> None:
+    """The same question again in a session, about the dump under the cursor."""
+    shelf = console.shelving.shelf
+    backup = shelf.find(subject)
+    if backup is not None:
+        stops.ask(console, view, subject, backup, _about(shelf, backup, view))
+
+
+def _about(shelf: Shelf, backup: Backup, view: View) -> list[str]:
+    """What is chosen, and what that means."""
+    lines = [
+        f"{shelf.environment.upper()}  {shelf.target}  {at_stake(shelf.engine, shelf.address)}",
+        f"from {shown(backup.name)}, taken {both_zones(backup.taken_at)}",
+        lost(backup, shelf, view.now),
+        f"{backup.status}: {backup.evidence}",
+    ]
+    if backup.status in (Status.UNCHECKED, Status.CHECKING):
+        lines.append("It is not verified yet; Readiness compares its checksum while it is staged.")
+    elif not backup.restorable:
+        lines.append("It CAN'T BE RESTORED unless the incident commander overrides, by name and with a reason:")
+        lines.append("the checksum check will FAIL in Readiness and block.")
+    lines += [
+        "",
+        "Now it is staged and read to its end, and the logs after it are proven. The schema is not touched before a "
+        "plan is approved."
+        if shelf.is_server
+        else "Now it is staged beside the database and checked. The database is not touched before a plan is approved.",
+    ]
+    return lines
 
 
 def _answer(console: Console, view: View, subject: str) -> None:

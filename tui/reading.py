@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,10 @@ from engines.backups.checksums import shown
 from engines.backups.verify import verify_all
 from engines.checks import Check
 from engines.config import Config
-from engines.errors import Refused, RestoreError
+from engines.errors import Refused, RestoreError, UsageError
 from engines.recipes import points, rehearsal, sessions, snapshots
+from engines.recipes.mysql import exploring
+from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
 from engines.session import archive, store
 from engines.session import verify as verifying
 from engines.session.plan import digest
@@ -26,6 +29,7 @@ from tui.output import json, out, table, tell
 from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
+STATEMENT = 120  # letters of a statement on one line
 PROBLEMS = 8  # lines about what is wrong with a listing
 
 
@@ -95,6 +99,54 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def transactions(arguments: argparse.Namespace) -> int:
+    known = readable(arguments)
+    if not 1 <= arguments.count <= exploring.MOST:
+        raise UsageError(f"--count is {arguments.count}.", f"Write a number between 1 and {exploring.MOST}.")
+    staged = exploring.staged(known.state)
+    if staged is None:
+        raise Refused(
+            f"Session {known.id} has no binary logs staged. Nothing was changed.",
+            "They are staged while a restore beyond its dump is prepared (--until): MySQL and MariaDB only.",
+        )
+    until = from_backup(known.state.backup)
+    opened = exploring.open_logs(staged, until)
+    more = False
+    if arguments.search or arguments.table:
+        rows, more = exploring.search(opened, arguments.search, arguments.table)
+    else:
+        rows = exploring.around(opened, _centre(arguments.around), arguments.count, arguments.count)
+    if arguments.json:
+        stop = f"{opened.stop[0]}:{opened.stop[1]}" if opened.stop else None
+        found = [exploring.to_json(row) for row in rows]
+        json({"until": told(until), "stop": stop, "trouble": opened.trouble, "more": more, "transactions": found})
+        return 0
+    out(drawable(f"Restored {told(until)}"))
+    heads = ("COMMITTED (UTC)", "FATE", "POSITION", "GTID", "DID", "STATEMENT")
+    out(drawable_table([_transaction(row) for row in rows], heads) if rows else "None found.")
+    if opened.trouble:
+        out(f"problem: {drawable(opened.trouble)}")
+    if more:
+        out("There are more: those nearest to the stop are listed.")
+    return 0
+
+
+def _transaction(row: exploring.Row) -> tuple[str, ...]:
+    statement = " ".join(row.statements[0].split()) if row.statements else ""
+    cut = statement if len(statement) <= STATEMENT else f"{statement[:STATEMENT]}…"
+    at = f"{row.at:%Y-%m-%d %H:%M:%S}.{row.at.microsecond:06}"
+    return at, str(row.fate), row.place, row.gtid, exploring.did(row), cut
+
+
+def _centre(written: str | None) -> datetime | str | None:
+    if written is None:
+        return None
+    until = typed(written)
+    if until.kind in (Kind.DUMP, Kind.END):
+        raise UsageError(f"{until.kind} is no moment to look at.", "A time with its zone, FILE:POSITION or a GTID.")
+    return stops_before(until) or until.value
+
+
 def verify(arguments: argparse.Namespace) -> int:
     path = Path(arguments.record)
     if "/" not in arguments.record and not path.is_file():
@@ -152,8 +204,8 @@ def backups(arguments: argparse.Namespace) -> int:
     catalogue = points.restore_points(target)
     known: tuple[Backup, ...] = catalogue.backups
     if not arguments.unchecked:
-        settled = {one.path: one for one in verify_all(known, lambda _one: None, lambda: False)}
-        known = tuple(settled.get(one.path, one) for one in known)
+        settled = {one.where: one for one in verify_all(known, lambda _one: None, lambda: False)}
+        known = tuple(settled.get(one.where, one) for one in known)
     if arguments.json:
         json(
             {"folder": catalogue.folder, "problems": catalogue.problems, "backups": [_backup_row(one) for one in known]}
@@ -177,7 +229,7 @@ def backups(arguments: argparse.Namespace) -> int:
             else "No backups."
         )
         _tell_problems(catalogue.problems)
-    if not arguments.unchecked and not any(one.status is Status.VERIFIED for one in known):
+    if not arguments.unchecked and not any(one.status is Status.VERIFIED or one.unread for one in known):
         raise RestoreError(
             f"No backup in {catalogue.folder} is VERIFIED. Nothing was changed.",
             f"Mend {drawable(target.checksums)} or the files. Others need the incident commander's override.",
@@ -240,6 +292,7 @@ def plan(arguments: argparse.Namespace) -> int:
                 "sha256": name,
                 "plan": msgspec.to_builtins(dry.plan),
                 "checks": [msgspec.to_builtins(c) for c in dry.checks],
+                "later": dry.later,
             }
         )
     else:
@@ -247,6 +300,10 @@ def plan(arguments: argparse.Namespace) -> int:
             out(line)
         for one in dry.checks:
             out("  " + drawable(check_line(one)))
+        if dry.later:
+            out("Known once the dump has been read, while a session prepares:")
+        for line in dry.later:
+            out(f"  {drawable(line)}")
         out("A dry run: nothing was staged or changed. A session makes this plan anew, with a digest of its own.")
     _refuse_blocked(dry.checks)
     return 0
@@ -285,6 +342,7 @@ def _targets(config: Config, name: str | None) -> tuple[Target, ...]:
 COMMANDS = {
     "sessions": sessions_,
     "show": show,
+    "transactions": transactions,
     "verify": verify,
     "export": export,
     "backups": backups,

@@ -37,7 +37,7 @@ class _Run:
 
     def found(self, backup: Backup) -> None:
         with self._lock:
-            self._results[str(backup.path)] = backup
+            self._results[backup.where] = backup
 
     def fetch(self) -> dict[str, Backup]:
         with self._lock:
@@ -61,8 +61,10 @@ class Shelving:
         shelf = self.shelf = Shelf(
             target=target.name,
             environment=target.environment,
+            engine=target.engine,
             address=target.address,
             every=target.every,
+            incident=incident,
             incident_id=incident.about.id if incident else "",
             incident_start=incident.about.started_at if incident else None,
         )
@@ -102,6 +104,6 @@ def updated(shelf: Shelf, found: dict[str, Backup], now: datetime) -> Shelf:
     """The shelf with what was found, and whether its newest verified backup is recent enough."""
     if shelf.catalogue is None:
         return shelf
-    backups = tuple(found.get(str(backup.path), backup) for backup in shelf.catalogue.backups)
+    backups = tuple(found.get(backup.where, backup) for backup in shelf.catalogue.backups)
     catalogue = replace(shelf.catalogue, backups=backups)
     return replace(shelf, catalogue=catalogue, freshness=freshness(catalogue, shelf.every, now))

@@ -13,17 +13,19 @@ from engines.config import Config, find, load
 from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident, read_incident
 from engines.recipes import points, sessions
-from engines.recipes.mysql.until import Until, parse_until
+from engines.recipes.mysql.until import Kind, Until, typed
+from engines.recipes.snapshots import kept_by
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import connect
-from engines.session.moves import left_behind
+from engines.session.moves import Ask, AskKind, left_behind
 from engines.session.plan import PlanKind
 from engines.session.runner import BEGIN
+from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
 from tui.output import out, tell
-from tui.plain import Choosing, drive
+from tui.plain import Choosing, drive, up_to_when
 
 if TYPE_CHECKING:
     from engines.demo.sandbox import Sandbox
@@ -45,7 +47,9 @@ def incident_of(arguments: argparse.Namespace) -> Incident | None:
 
 def until_of(arguments: argparse.Namespace) -> Until | None:
     """How far to go beyond a dump; the demo and the console choose it in their own way."""
-    return parse_until(arguments.until, tuple(arguments.exclude)) if hasattr(arguments, "until") else None
+    if not hasattr(arguments, "until") or (arguments.until is None and not arguments.exclude):
+        return None
+    return typed(arguments.until or Kind.DUMP, tuple(arguments.exclude))
 
 
 def operator_name(arguments: argparse.Namespace) -> str:
@@ -75,15 +79,33 @@ def restore(arguments: argparse.Namespace) -> int:
     target = sessions.target_named(config, arguments.target)
     incident = incident_of(arguments)
     if not wants_plain(arguments) and not arguments.backup:
-        return _open(arguments, config=config, config_path=path, target=target.name, incident=arguments.incident)
+        until = until_of(arguments)
+        sessions.check_until(target, until)
+        return _open(
+            arguments, config=config, config_path=path, target=target.name, incident=arguments.incident, until=until
+        )
     if not arguments.backup:
         raise UsageError("Which backup? Nothing was changed.", f"reinstate backups {target.name}, then --backup NAME.")
     backup = points.find(points.restore_points(target), arguments.backup)
     answers = answers_of(arguments)
     name = _operator(arguments, answers)
-    folder = sessions.begin(config, target.name, backup, incident, name, until_of(arguments))
+    folder = sessions.begin(config, target.name, backup, incident, name, _until(arguments, target, answers))
     out(f"Session {folder.name}")
     return _follow(arguments, folder, config, answers)
+
+
+def _until(arguments: argparse.Namespace, target: Target, answers: Answers) -> Until | None:
+    """How far to go beyond the dump, as the command line says, or as somebody answers. Raises UsageError."""
+    given = until_of(arguments)
+    if given is not None or not isinstance(target, MysqlTarget):
+        return given
+    hint = "--until dump, end, a time with its zone, FILE:POSITION, or a GTID. In an answers file: until."
+    if not wants_plain(arguments):
+        raise UsageError("How far beyond the dump? Nothing was started.", f"{hint} Without --backup, the console asks.")
+    asked = asyncio.run(up_to_when(answers, Ask(AskKind.CHOOSE, "How far is the dump followed?")))
+    if asked is None:
+        raise UsageError("How far to go beyond the dump was not answered. Nothing was started.", hint)
+    return asked
 
 
 def attach(arguments: argparse.Namespace) -> int:
@@ -158,9 +180,10 @@ def _unfinished(arguments: argparse.Namespace) -> store.Known:
     known = readable(arguments)
     store.refuse_untrusted(known.folder, privileged=privileged())
     if known.state.ended is not None:
+        kept = " Its safety snapshot is still a restore point: reinstate backups." if kept_by(known.state) else ""
         raise Refused(
             f"Session {known.id} is over ({known.state.ended.how}), so it can't be changed any more.",
-            f"Read it: reinstate show {known.id}. Its safety snapshot is still a restore point: reinstate backups.",
+            f"Read it: reinstate show {known.id}.{kept}",
         )
     return known
 
@@ -226,8 +249,9 @@ def _choosing(folder: Path) -> Choosing | None:
 
     target = from_table(begun.target)
     return Choosing(
-        find=lambda name: points.to_table(points.find(points.restore_points(target), name)),
+        find=lambda name, until, why: points.to_table(points.find(points.restore_points(target), name), until, why),
         names=lambda: tuple(backup.name for backup in points.restore_points(target).backups),
+        replays=isinstance(target, MysqlTarget),
     )
 
 
@@ -240,6 +264,7 @@ def _open(
     incident: Path | None = None,
     folder: Path | None = None,
     hints: bool = False,
+    until: Until | None = None,
 ) -> int:
     from tui.environment import prepare  # here: it must come before the first import of Textual
 
@@ -253,6 +278,7 @@ def _open(
             target=target,
             incident=incident,
             folder=folder,
+            until=until,
             name=operator_name(arguments),
             hints=hints,
         )

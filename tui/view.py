@@ -9,6 +9,9 @@ from pathlib import Path
 
 from engines.backups.catalogue import Backup, Catalogue
 from engines.checks import Check
+from engines.incident import Incident
+from engines.recipes.mysql.exploring import Row, Span
+from engines.recipes.mysql.until import Until
 from engines.session.events import Actor
 from engines.session.moves import Ask, AskKind, MakePlan, Wait, next_move
 from engines.session.state import SessionState
@@ -86,15 +89,41 @@ class Shelf:
 
     target: str = ""
     environment: str = ""
+    engine: str = ""
     address: str = ""
     every: timedelta = timedelta(hours=1)
     catalogue: Catalogue | None = None  # None while it is being read
     trouble: str = ""  # why it can't be read
     chosen: str = ""  # name of the session's backup
+    until: Until | None = None  # how far beyond it the session goes
+    spans: tuple[Span, ...] = ()  # for which the session has proven logs
+    stop: datetime | None = None  # where its replay ends, as far as that is known
+    incident: Incident | None = None
     incident_id: str = ""
     incident_start: datetime | None = None
     freshness: Check | None = None
 
+    @property
+    def is_server(self) -> bool:
+        """Is it a schema on a server, with binary logs after its dumps?"""
+        return self.engine in ("mysql", "mariadb")
+
     def find(self, path: str) -> Backup | None:
         backups = self.catalogue.backups if self.catalogue else ()
-        return next((backup for backup in backups if str(backup.path) == path), None)
+        return next((backup for backup in backups if backup.where == path), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What the explorer of transactions shows."""
+
+    rows: tuple[Row, ...] = ()  # in the logs' order
+    heading: str = ""  # around what, or what was searched for
+    here: str = ""  # place of the row that the cursor begins on
+    told: str = ""  # where the replay ends, in words
+    working: str = ""  # what is being read; empty while nothing is
+    done: float | None = None  # 0 to 1 of that
+    trouble: str = ""  # the last refusal, or what is wrong with the logs
+    found: bool = False  # are these a search's results?
+    first: bool = False  # nothing comes before the first row
+    last: bool = False

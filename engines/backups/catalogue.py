@@ -1,6 +1,7 @@
 """Lists a folder of backups, newest first, with what is known of each before a byte of it is read.
 
-One stat a file; nothing but the checksum listings is opened. Comparing hashes is `verify`'s work.
+One stat a file; nothing but the checksum listings is opened. Comparing hashes is `verify`'s work; `bucket` lists
+the same of a bucket.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
@@ -17,18 +18,20 @@ from typing import Literal
 
 from engines.backups.checksums import Digest, Listing, parse, parse_sidecar, shown, stronger
 from engines.backups.moments import named
+from engines.backups.places import FileAt, ObjectAt, Place
 from engines.backups.reading import not_a_file, read_small
 from engines.errors import RestoreError
 
-Kind = Literal["sqlite", "safety snapshot"]
-TakenFrom = Literal["name", "mtime"]
+Kind = Literal["sqlite", "dump", "binary log", "safety snapshot"]
+TakenFrom = Literal["name", "mtime"]  # of an object: when it was uploaded last
 
 SIDECAR = ".sha256"
-_BESIDE = (SIDECAR, "-wal", "-shm", "-journal")  # belong to a backup and are none, whatever the pattern says
+# These belong to a backup and are none, whatever the pattern says.
+_BESIDE = (SIDECAR, ".sha512", ".sha1", ".md5", ".asc", ".sig", "-wal", "-shm", "-journal")
 LARGEST_LISTING = 16 << 20  # bytes; 10,000 names need about 1 MB
 LARGEST_SIDECAR = 64 << 10
-_EMPTY = Listing({}, ())
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EMPTY = Listing({}, ())
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Status(StrEnum):
@@ -53,30 +56,49 @@ class Backup:
     """One artefact of the catalogue. Names are as the file system has them: draw them with `shown`."""
 
     name: str
-    path: Path
+    place: Place
     kind: Kind
     taken_at: datetime  # UTC
     taken_at_from: TakenFrom
-    size: int  # bytes
-    mtime_ns: int
-    inode: int
-    device: int
     expected: Digest | None
     status: Status
     evidence: str
     done: float | None = None  # 0 to 1 while CHECKING
     actual: Digest | None = None  # what its bytes gave, once they have been read
+    contradicted: bool = False  # its witnesses disagree, or one with itself: no other witness settles that
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.place.size
+
+    @property
+    def where(self) -> str:
+        """Its path or URI: no two backups of a catalogue have the same."""
+        return str(self.place)
+
+    @property
+    def path(self) -> Path:
+        """Of one that is a file. Raises TypeError for one in a bucket."""
+        if not isinstance(self.place, FileAt):
+            raise TypeError(f"{self.where} is in a bucket")
+        return self.place.path
 
     @property
     def restorable(self) -> bool:
         return self.status.restorable
+
+    @property
+    def unread(self) -> bool:
+        """In a bucket, and so not read unless somebody asks for it: staging compares its bytes."""
+        return isinstance(self.place, ObjectAt) and self.status in (Status.UNCHECKED, Status.CHECKING)
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """A place with backups, as it was when it was read."""
 
-    folder: str  # where, for people: a folder's path
+    folder: str  # where, for people: a folder's path, or s3://bucket/prefix/
     backups: tuple[Backup, ...]  # newest first
     problems: tuple[str, ...]
 
@@ -95,37 +117,54 @@ def read(
     """
     found = _scan(folder)
     listing, listed_at, problems = _listing(folder, checksums)
-    wanted = _matcher(pattern)
+    wanted = matcher(pattern)
     backups: list[Backup] = []
     for name, facts in found.items():
-        if not wanted(name) or name == checksums or name.endswith(_BESIDE):
+        if not wanted(name) or belongs(name, checksums):
             continue
-        sidecar = _EMPTY
+        sidecar = EMPTY
         if name + SIDECAR in found:
             sidecar = _sidecar(folder, name)
             problems.extend(sidecar.problems)
         if isinstance(facts, OSError):
-            backups.append(_row(folder, name, kind, zone, None, None, Status.UNREADABLE, _reason(facts)))
+            known = Expectation(None, Status.UNREADABLE, _reason(facts))
+            backups.append(row(name, FileAt(folder / name), kind, zone, EPOCH, known))
             continue
-        expected, status, evidence = _expectation(name, listing, sidecar, checksums)
+        known = expectation(name, listing, sidecar, checksums)
         if bad := unusable(name, facts):
-            status, evidence = Status.UNREADABLE, bad
-        elif status is Status.MISMATCH:
-            problems.append(f"{shown(name)}: {evidence}")
+            known = replace(known, status=Status.UNREADABLE, evidence=bad)
+        elif known.status is Status.MISMATCH:
+            problems.append(f"{shown(name)}: {known.evidence}")
         if log := _own_log(name, found):
             problems.append(log)
-        backups.append(_row(folder, name, kind, zone, facts, expected, status, evidence))
+        place = FileAt(folder / name, facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev)
+        backups.append(row(name, place, kind, zone, _from_mtime(facts.st_mtime_ns), known))
+    for name, digest in missing(listing, found, wanted, problems):
+        known = Expectation(digest, Status.MISSING_FILE, f"{digest.where} lists it, but it is not in the folder")
+        backups.append(row(name, FileAt(folder / name), kind, zone, listed_at, known))
+    return Catalogue(shown(str(folder)), newest_first(backups), tuple(problems))
+
+
+def newest_first(backups: Iterable[Backup]) -> tuple[Backup, ...]:
+    return tuple(sorted(backups, key=lambda backup: (backup.taken_at, backup.name), reverse=True))
+
+
+def belongs(name: str, checksums: str) -> bool:
+    """Does it say something about backups, and is none itself?"""
+    return name == checksums or name.endswith(_BESIDE)
+
+
+def missing(
+    listing: Listing, found: Container[str], wanted: Callable[[str], bool], problems: list[str]
+) -> Iterator[tuple[str, Digest]]:
+    """What is listed and not there. What is listed for a sub-folder becomes a problem."""
     for name, digest in listing.entries.items():
         if name in found or not wanted(name):
             continue
         if "/" in name:
             problems.append(f"{digest.where}: {shown(name)!r} is in a sub-folder, which is not read")
             continue
-        evidence = f"{digest.where} lists it, but it is not in the folder"
-        row = _row(folder, name, kind, zone, None, digest, Status.MISSING_FILE, evidence, listed_at)
-        backups.append(row)
-    backups.sort(key=lambda backup: (backup.taken_at, backup.name), reverse=True)
-    return Catalogue(shown(str(folder)), tuple(backups), tuple(problems))
+        yield name, digest
 
 
 def unusable(name: str, facts: os.stat_result) -> str | None:
@@ -180,18 +219,18 @@ def _listing(folder: Path, checksums: str) -> tuple[Listing, datetime, list[str]
         content = read_small(path, LARGEST_LISTING)
         written = _from_mtime(path.lstat().st_mtime_ns)
     except FileNotFoundError:
-        return (
-            _EMPTY,
-            _EPOCH,
-            [f"{checksums} is missing: only backups with a {SIDECAR} file can be VERIFIED"],
-        )
+        return EMPTY, EPOCH, [no_listing(checksums)]
     except OSError as error:
-        return _EMPTY, _EPOCH, [f"{checksums} can't be used: {_reason(error)}"]
+        return EMPTY, EPOCH, [f"{checksums} can't be used: {_reason(error)}"]
     listing = parse(content, checksums)
     problems = list(listing.problems)
     if not listing.entries:
         problems.append(f"{checksums} lists no file")
     return listing, written, problems
+
+
+def no_listing(checksums: str) -> str:
+    return f"{checksums} is missing: only backups with a {SIDECAR} file can be VERIFIED"
 
 
 def _sidecar(folder: Path, name: str) -> Listing:
@@ -203,23 +242,33 @@ def _sidecar(folder: Path, name: str) -> Listing:
         return Listing({}, (reason,), {name: reason})
 
 
-def _expectation(name: str, listing: Listing, sidecar: Listing, checksums: str) -> tuple[Digest | None, Status, str]:
-    """What a file is to be compared with. A contradiction is never settled by choosing a side."""
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a backup is to be compared with, and how far that goes before a byte is read."""
+
+    digest: Digest | None
+    status: Status
+    evidence: str
+    contradicted: bool = False
+
+
+def expectation(name: str, listing: Listing, sidecar: Listing, checksums: str) -> Expectation:
+    """What a backup is to be compared with. A contradiction is never settled by choosing a side."""
     if reason := listing.rejected.get(name) or sidecar.rejected.get(name):
-        return None, Status.NOT_LISTED, reason
+        return Expectation(None, Status.NOT_LISTED, reason, contradicted=True)
     listed, beside = listing.entries.get(name), sidecar.entries.get(name)
     if listed and beside:
         if listed.algorithm == beside.algorithm:
             if listed != beside:
                 evidence = f"{listed.where} says {listed}, but {beside.where} says {beside}"
-                return None, Status.MISMATCH, evidence
+                return Expectation(None, Status.MISMATCH, evidence, contradicted=True)
             both = Digest(listed.algorithm, listed.hex, f"{listed.where} and {beside.where}")
-            return both, Status.UNCHECKED, f"Not compared yet with {both.where}"
+            return Expectation(both, Status.UNCHECKED, f"Not compared yet with {both.where}")
         expected = stronger(listed, beside)
-        return expected, Status.UNCHECKED, f"Not compared yet with {expected.where}"
+        return Expectation(expected, Status.UNCHECKED, f"Not compared yet with {expected.where}")
     if one := listed or beside:
-        return one, Status.UNCHECKED, f"Not compared yet with {one.where}"
-    return None, Status.NOT_LISTED, f"Neither {checksums} nor a {SIDECAR} file names it"
+        return Expectation(one, Status.UNCHECKED, f"Not compared yet with {one.where}")
+    return Expectation(None, Status.NOT_LISTED, f"Neither {checksums} nor a {SIDECAR} file names it")
 
 
 def _own_log(name: str, found: dict[str, os.stat_result | OSError]) -> str | None:
@@ -231,32 +280,19 @@ def _own_log(name: str, found: dict[str, os.stat_result | OSError]) -> str | Non
     return None
 
 
-def _row(
-    folder: Path,
-    name: str,
-    kind: Kind,
-    zone: tzinfo,
-    facts: os.stat_result | None,
-    expected: Digest | None,
-    status: Status,
-    evidence: str,
-    otherwise: datetime = _EPOCH,
-) -> Backup:
-    written = _from_mtime(facts.st_mtime_ns) if facts else otherwise
+def row(name: str, place: Place, kind: Kind, zone: tzinfo, written: datetime, known: Expectation) -> Backup:
+    """One backup of a catalogue. `written` is when its bytes were, where the name tells no time."""
     taken_at, taken_at_from = _taken(name, written, zone)
     return Backup(
         name=name,
-        path=folder / name,
+        place=place,
         kind=kind,
         taken_at=taken_at,
         taken_at_from=taken_at_from,
-        size=facts.st_size if facts else 0,
-        mtime_ns=facts.st_mtime_ns if facts else 0,
-        inode=facts.st_ino if facts else 0,
-        device=facts.st_dev if facts else 0,
-        expected=expected,
-        status=status,
-        evidence=evidence,
+        expected=known.digest,
+        status=known.status,
+        evidence=known.evidence,
+        contradicted=known.contradicted,
     )
 
 
@@ -274,10 +310,10 @@ def _from_mtime(nanoseconds: int) -> datetime:
     try:
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
     except (ValueError, OverflowError, OSError):
-        return _EPOCH  # some file systems keep times that no calendar has
+        return EPOCH  # some file systems keep times that no calendar has
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def matcher(pattern: str) -> Callable[[str], bool]:
     """Does a name match, as in a shell: hidden files only where the pattern asks for them."""
     compiled = re.compile(fnmatch.translate(pattern))
     hidden = pattern.startswith(".")

@@ -46,7 +46,7 @@ def freshness(catalogue: Catalogue, every: timedelta, now: datetime) -> Check:
         return checks.fail(
             NAME,
             f"{catalogue.folder} has no backup",
-            "Is this the right folder, and is its volume mounted? Look for backups elsewhere first.",
+            "Is this the right place (a folder: is its volume mounted)? Look for backups elsewhere first.",
         )
     findings = sorted(
         [_age(there, every, now), *_newest(catalogue.backups), *_shrinking(there), *_gaps(there, every, now)],
@@ -67,7 +67,12 @@ def freshness(catalogue: Catalogue, every: timedelta, now: datetime) -> Check:
 def _age(there: Sequence[Backup], every: timedelta, now: datetime) -> _Finding:
     verified = next((backup for backup in there if backup.restorable), None)
     pending = [backup for backup in there if backup.status in _PENDING]
+    unread = next((backup for backup in pending if backup.unread), None)
     wait = "Let the verification finish; it begins with the newest."
+    if unread and (
+        verified is None or (unread.taken_at > verified.taken_at and now - verified.taken_at > every * LATE)
+    ):
+        return _unread(unread, every, now)
     if verified is None:
         if pending:
             return _Finding(Verdict.UNKNOWN, f"{len(pending)} of {len(there)} are not verified yet", wait)
@@ -76,19 +81,34 @@ def _age(there: Sequence[Backup], every: timedelta, now: datetime) -> _Finding:
             f"none of {len(there)} is VERIFIED, the newest is {there[0].status}",
             "Look at each backup's evidence; checksums.txt may be missing or out of date.",
         )
-    age = now - verified.taken_at
-    schedule = f"one is due every {_span(every)}"
+    found = _dated(verified, every, now)
+    late = found.verdict in (Verdict.WARN, Verdict.FAIL)
+    if late and any(backup.taken_at > verified.taken_at for backup in pending):
+        return _Finding(Verdict.UNKNOWN, f"{found.evidence}; newer ones are not verified yet", wait)
+    return found
+
+
+def _unread(backup: Backup, every: timedelta, now: datetime) -> _Finding:
+    """An object is not read to know its age: staging reads the one that is chosen, and compares."""
+    found = _dated(backup, every, now)
+    told = f"{found.evidence}; it is in a bucket and was not read"
+    if found.verdict is not Verdict.OK:
+        return _Finding(found.verdict, told, found.hint)
+    return _Finding(Verdict.WARN, told, "Staging compares its bytes. To know before, verify it alone (v).")
+
+
+def _dated(backup: Backup, every: timedelta, now: datetime) -> _Finding:
+    """Is it young enough for the schedule?"""
+    age = now - backup.taken_at
     if age < -CLOCKS_DIFFER:
         return _Finding(
             Verdict.UNKNOWN,
-            f"{shown(verified.name)} is dated {_span(-age)} after now",
+            f"{shown(backup.name)} is dated {_span(-age)} after now",
             "Compare this machine's clock with the time in the name; is the configured zone of names right?",
         )
-    told = f"{shown(verified.name)} was taken {_span(max(age, timedelta(0)))} ago, {schedule}"
+    told = f"{shown(backup.name)} was taken {_span(max(age, timedelta(0)))} ago, one is due every {_span(every)}"
     if age <= every * LATE:
         return _Finding(Verdict.OK, told)
-    if any(backup.taken_at > verified.taken_at for backup in pending):
-        return _Finding(Verdict.UNKNOWN, f"{told}; newer ones are not verified yet", wait)
     hint = "Find out why no newer backup is there; all that was written since would be lost."
     return _Finding(Verdict.FAIL if age > every * STALE else Verdict.WARN, told, hint)
 

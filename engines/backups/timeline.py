@@ -1,4 +1,4 @@
-"""Places backups, gaps and the incident's start on a line of characters.
+"""Places backups, gaps, log coverage, the incident's start and the chosen stop on lines of characters.
 
 Pure: what a mark looks like in colour is the widget's work; `lines` is the same picture as plain text.
 """
@@ -40,6 +40,8 @@ class MarkKind(StrEnum):
     BACKUP = "backup"
     GAP = "gap"
     INCIDENT = "incident"
+    LOGS = "logs"  # a stretch for which the binary logs have everything
+    STOP = "stop"  # where the replay ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Mark:
     kind: MarkKind
     column: int  # from 0
     cells: int
-    at: datetime  # of a gap: its start
+    at: datetime  # of a gap or a stretch: its start
     backups: tuple[Backup, ...] = ()  # newest first; of a BACKUP only
 
     @property
@@ -65,6 +67,8 @@ def marks(
     width: int,
     incident: datetime | None = None,
     every: timedelta | None = None,
+    coverage: Iterable[tuple[datetime, datetime]] = (),
+    stop: datetime | None = None,
 ) -> tuple[Mark, ...]:
     """Marks from left to right on a line of `width` cells; what lies outside of `start` to `end` is left out.
 
@@ -93,6 +97,12 @@ def marks(
                 result.append(Mark(MarkKind.GAP, first, last - first + 1, earlier))
     if incident is not None and start <= incident <= end:
         result.append(Mark(MarkKind.INCIDENT, column(incident), 1, incident))
+    for since, until in coverage:
+        if since <= end and until >= start:
+            left, right = column(max(since, start)), column(min(until, end))
+            result.append(Mark(MarkKind.LOGS, left, right - left + 1, since))
+    if stop is not None and start <= stop <= end:
+        result.append(Mark(MarkKind.STOP, column(stop), 1, stop))
     return tuple(sorted(result, key=lambda mark: (mark.column, mark.kind)))
 
 
@@ -107,9 +117,29 @@ def lines(placed: Iterable[Mark], width: int) -> tuple[str, str]:
                 for cell in range(mark.column, mark.column + mark.cells):
                     if below[cell] == "-":
                         below[cell] = " "
+            case MarkKind.LOGS | MarkKind.STOP:
+                pass  # on a line of their own: `logs_line`
             case MarkKind.BACKUP:
                 below[mark.column] = _LETTERS[mark.status or Status.UNCHECKED]
     return "".join(above), "".join(below)
+
+
+def logs_line(placed: Iterable[Mark], width: int) -> str:
+    """Where the binary logs have everything, and the stop in them. Two stretches never run into one another.
+
+    A gap narrower than a cell would not be seen: the cell where the later stretch begins shows it.
+    """
+    line = [" "] * width
+    found = sorted(placed, key=lambda mark: (mark.kind is MarkKind.STOP, mark.at))
+    for mark in found:
+        if mark.kind is MarkKind.LOGS:
+            touches = (mark.column > 0 and line[mark.column - 1] == "=") or line[mark.column] == "="
+            line[mark.column : mark.column + mark.cells] = "=" * mark.cells
+            if touches:
+                line[mark.column] = "/"
+        elif mark.kind is MarkKind.STOP:
+            line[mark.column] = "S"
+    return "".join(line)
 
 
 def _gaps(shown: list[Backup], every: timedelta) -> Iterator[tuple[datetime, datetime]]:

@@ -8,18 +8,29 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
+from engines.backups import bucket
+from engines.backups.bucket import with_sidecar
 from engines.backups.catalogue import Backup, Catalogue, Status, unusable
-from engines.backups.checksums import Digest
+from engines.backups.checksums import Digest, shown
+from engines.backups.places import FileAt, ObjectAt, Service
 from engines.backups.reading import opened
+from engines.backups.s3 import S3, asking, connected
+from engines.backups.sources import source, steadily
+from engines.backups.stored import attested
+from engines.errors import RestoreError
+from engines.hooks import Progress, Stop
 
 BUFFER = 1 << 20  # bytes; smaller ones cost system calls, larger ones fall out of the processor's cache
 TOLD_EVERY = 0.25  # seconds between two progress reports of one file
+ASKED = 50  # objects: of the newest ones the service is asked for the checksum that it keeps
+_PENDING = (Status.UNCHECKED, Status.CHECKING)
+_ASKABLE = (*_PENDING, Status.NOT_LISTED)
 _JUDGED = (Status.VERIFIED, Status.WEAK, Status.MISMATCH)
 
 
@@ -31,7 +42,7 @@ class _Changed(Exception):
     """The file is not what it was."""
 
 
-def verify(backup: Backup, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> Backup:
+def verify(backup: Backup, progress: Progress, stop: Stop) -> Backup:
     """`backup` with the status that its bytes earn, and the evidence.
 
     `progress` gets bytes done and bytes in all, often. When `stop` says so, it comes back UNCHECKED. One that is
@@ -40,10 +51,14 @@ def verify(backup: Backup, progress: Callable[[int, int], None], stop: Callable[
     """
     if backup.status is Status.MISSING_FILE:
         return backup
-    algorithm = backup.expected.algorithm if backup.expected else "sha256"
     try:
-        if bad := unusable(backup.name, os.lstat(backup.path)):
+        if isinstance(backup.place, ObjectAt):
+            backup = asked(backup)
+            if backup.status in (Status.VERIFIED, Status.MISMATCH, Status.UNREADABLE) and not backup.contradicted:
+                return backup
+        elif bad := unusable(backup.name, os.lstat(backup.path)):
             return _settled(backup, Status.UNREADABLE, bad)
+        algorithm = backup.expected.algorithm if backup.expected else "sha256"
         digits = _hash(backup, algorithm, progress, stop)
     except _Stopped:
         if backup.expected is None:
@@ -53,25 +68,54 @@ def verify(backup: Backup, progress: Callable[[int, int], None], stop: Callable[
         return _settled(backup, Status.UNREADABLE, f"{change}; list the folder again")
     except OSError as error:
         return _settled(backup, Status.UNREADABLE, f"It can't be read: {error.strerror or error}")
+    except RestoreError as error:
+        return _settled(backup, Status.UNREADABLE, f"{error.message} {error.hint}")
     return judged(backup, Digest(algorithm, digits, "its own bytes"))
+
+
+def asked(backup: Backup) -> Backup:
+    """An object with what its sidecar and the service itself say of it: that may spare the reading.
+
+    A file comes back as it is. Raises RestoreError when the service can't be asked.
+    """
+    place = backup.place
+    if not isinstance(place, ObjectAt):
+        return backup
+    if bad := bucket.unusable(backup.name, place.size):
+        return _settled(backup, Status.UNREADABLE, bad)
+    with connected(place.service) as client, asking(f"{shown(str(place))} can't be verified"):
+        return attested(client, with_sidecar(client, _anew(backup)))
+
+
+def _anew(backup: Backup) -> Backup:
+    """As it was listed, whatever an earlier look at it found."""
+    if backup.contradicted:
+        return backup
+    if backup.expected is None:
+        return replace(backup, status=Status.NOT_LISTED, evidence="Nothing says what its hash should be")
+    return replace(backup, status=Status.UNCHECKED, evidence=f"Not compared yet with {backup.expected.where}")
 
 
 def verify_all(
     backups: Iterable[Backup],
     changed: Callable[[Backup], None],
-    stop: Callable[[], bool],
+    stop: Stop,
     workers: int = 2,
 ) -> tuple[Backup, ...]:
     """Verifies those that are UNCHECKED, newest first, `workers` files at a time; gives all back, in order.
+
+    Objects of a bucket are not read: of the newest ones the service is asked for the checksum that it keeps.
 
     `changed` gets each new state of a backup: CHECKING with the fraction done, at most four times a second
     for a file, then the verdict. Calls come from other threads but never two at once. What it raises ends the
     run.
     """
     everything = tuple(backups)
-    wanted = [backup for backup in everything if backup.status in (Status.UNCHECKED, Status.CHECKING)]
+    wanted = [one for one in everything if one.status in _PENDING and isinstance(one.place, FileAt)]
     wanted.sort(key=lambda backup: backup.taken_at, reverse=True)
-    results: dict[Path, Backup] = {}
+    objects = [one for one in everything if one.status in _ASKABLE and isinstance(one.place, ObjectAt)]
+    objects.sort(key=lambda backup: backup.taken_at, reverse=True)
+    results: dict[str, Backup] = {}
     abandoned = threading.Event()
     telling = threading.Lock()
 
@@ -96,11 +140,16 @@ def verify_all(
                 tell(replace(backup, status=Status.CHECKING, done=done / total))
 
         result = verify(backup, progress, stopped)
-        results[backup.path] = result
+        results[backup.where] = result
         tell(result)
 
+    def ask() -> None:
+        for backup in _all_asked(objects[:ASKED], stopped):
+            results[backup.where] = backup
+            tell(backup)
+
     with ThreadPoolExecutor(max_workers=max(1, workers), thread_name_prefix="verify") as pool:
-        futures = [pool.submit(work, backup) for backup in wanted]
+        futures = [pool.submit(ask), *(pool.submit(work, backup) for backup in wanted)]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
@@ -110,7 +159,23 @@ def verify_all(
                 pool.shutdown(wait=True, cancel_futures=True)
         for future in futures:
             future.result()
-    return tuple(results.get(backup.path, backup) for backup in everything)
+    return tuple(results.get(backup.where, backup) for backup in everything)
+
+
+def _all_asked(backups: Iterable[Backup], stopped: Stop) -> Iterator[Backup]:
+    """Objects of one or more services, with what those say of them. What can't be asked stays as it was."""
+    with ExitStack() as stack:
+        clients: dict[Service, S3] = {}
+        for backup in backups:
+            if stopped() or not isinstance(backup.place, ObjectAt):
+                return
+            service = backup.place.service
+            try:
+                if service not in clients:
+                    clients[service] = stack.enter_context(connected(service))
+            except RestoreError:
+                return  # the listing was made with it a moment ago; a backup chosen now says why
+            yield attested(clients[service], backup)
 
 
 def judged(backup: Backup, actual: Digest) -> Backup:
@@ -134,10 +199,10 @@ def judged(backup: Backup, actual: Digest) -> Backup:
 
 def remembered(catalogue: Catalogue, known: Iterable[Backup]) -> Catalogue:
     """A catalogue read anew, with the verdicts of `known` for files that have not changed since."""
-    verdicts = {_identity(backup): backup for backup in known if backup.status in _JUDGED and backup.actual}
+    verdicts = {backup.place: backup for backup in known if backup.status in _JUDGED and backup.actual}
     return replace(
         catalogue,
-        backups=tuple(_recall(backup, verdicts.get(_identity(backup))) for backup in catalogue.backups),
+        backups=tuple(_recall(backup, verdicts.get(backup.place)) for backup in catalogue.backups),
     )
 
 
@@ -149,14 +214,12 @@ def _recall(backup: Backup, earlier: Backup | None) -> Backup:
     return judged(backup, earlier.actual)
 
 
-def _identity(backup: Backup) -> tuple[Path, int, int, int, int]:
-    return backup.path, backup.size, backup.mtime_ns, backup.inode, backup.device
-
-
-def _hash(backup: Backup, algorithm: str, progress: Callable[[int, int], None], stop: Callable[[], bool]) -> str:
-    """The hash of the file that was listed, or _Changed. Reading and hashing both let other threads run."""
+def _hash(backup: Backup, algorithm: str, progress: Progress, stop: Stop) -> str:
+    """The hash of the bytes that were listed, or _Changed. Reading and hashing both let other threads run."""
+    if isinstance(backup.place, ObjectAt):
+        return _hash_object(backup.place, algorithm, progress, stop)
     with opened(backup.path) as (descriptor, facts):
-        if (facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev) != _identity(backup)[1:]:
+        if FileAt(backup.path, facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev) != backup.place:
             raise _Changed("It has changed since it was listed")
         digest = hashlib.new(algorithm, usedforsecurity=False)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -174,6 +237,31 @@ def _hash(backup: Backup, algorithm: str, progress: Callable[[int, int], None], 
         after, named_now = os.fstat(descriptor), os.lstat(backup.path)
         if done != facts.st_size or _moving(after) != _moving(facts) or named_now.st_ino != facts.st_ino:
             raise _Changed("It changed while it was read")
+    return digest.hexdigest()
+
+
+def _hash_object(
+    place: ObjectAt, algorithm: str, progress: Callable[[int, int], None], stop: Callable[[], bool]
+) -> str:
+    """The hash of an object that is read once and not kept. Raises RestoreError."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    done = 0
+
+    def wait(seconds: float) -> bool:
+        until = monotonic() + seconds
+        while monotonic() < until:
+            if stop():
+                raise _Stopped
+            sleep(min(0.1, seconds))
+        return False
+
+    with source(place) as found, closing(steadily(found, 0, place.size, wait)) as pieces:
+        for piece in pieces:
+            if stop():
+                raise _Stopped
+            digest.update(piece)
+            done += len(piece)
+            progress(done, place.size)
     return digest.hexdigest()
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from engines.backups import catalogue
+from engines import shelf
+from engines.backups import catalogue, listed
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import Digest
-from engines.errors import RestoreError, UsageError
+from engines.backups.places import SCHEME, FileAt, ObjectAt, Place, Service, located
+from engines.backups.verify import asked
+from engines.errors import RestoreError
 from engines.recipes.mysql.until import Until
-from engines.sqlite import snapshot
 from engines.targets import MysqlTarget, Target
 from engines.text import parse_stamp, stamp
 
@@ -30,40 +33,41 @@ def restore_points(target: Target) -> Catalogue:
 def backups_of(target: Target) -> Catalogue:
     """The backups alone."""
     if isinstance(target, MysqlTarget):
-        raise UsageError("MySQL and MariaDB are not available in this version.", "reinstate --version")
+        return listed.backups(located(target.backups, service_of(target)), target.pattern, target.checksums)
     return catalogue.read(target.backups, target.pattern, target.checksums)
+
+
+def service_of(target: MysqlTarget) -> Service:
+    """The S3 service that the target's buckets are at."""
+    return Service(target.s3_endpoint or "", target.s3_region or "", target.s3_profile or "")
 
 
 def _snapshots(target: Target) -> tuple[list[Backup], list[str]]:
     """Safety snapshots as restore points. Their descriptions give the hash that staging compares with."""
     if not target.snapshots.is_dir():
         return [], []
-    listing = snapshot.listed(str(target.snapshots))
+    listing = shelf.listed(str(target.snapshots), shelf.Snapshot)
     found = [_as_backup(kept) for kept in listing.snapshots if kept.path is not None and kept.target == target.name]
     return found, [str(problem) for problem in listing.damaged]
 
 
-def _as_backup(kept: snapshot.Snapshot) -> Backup:
+def _as_backup(kept: shelf.Snapshot) -> Backup:
     path = Path(str(kept.path))
     where = f"{kept.name}.toml"
     try:
         facts = path.stat()
     except OSError as error:
-        size, mtime, inode, device = kept.size, 0, 0, 0
+        place = FileAt(path, kept.size)
         status, evidence = Status.MISSING_FILE, f"{where} describes it, but: {error.strerror}"
     else:
-        size, mtime, inode, device = facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev
+        place = FileAt(path, facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev)
         status, evidence = Status.UNCHECKED, f"safety snapshot, kept until {kept.keep_until[:10]}; hash in {where}"
     return Backup(
         name=path.name,
-        path=path,
+        place=place,
         kind="safety snapshot",
         taken_at=parse_stamp(kept.taken_at),
         taken_at_from="name",
-        size=size,
-        mtime_ns=mtime,
-        inode=inode,
-        device=device,
         expected=Digest("sha256", kept.sha256, where),
         status=status,
         evidence=evidence,
@@ -71,10 +75,13 @@ def _as_backup(kept: snapshot.Snapshot) -> Backup:
 
 
 def find(points: Catalogue, name: str) -> Backup:
-    """The restore point with this name. Raises RestoreError naming the nearest ones."""
+    """The restore point with this name. Raises RestoreError naming the newest ones.
+
+    Of an object that nothing lists, the bucket is asked for its own checksum: staging compares with that.
+    """
     for backup in points.backups:
         if backup.name == name:
-            return backup
+            return asked(backup) if backup.expected is None else backup
     newest = ", ".join(backup.name for backup in points.backups[:3])
     raise RestoreError(
         f"There is no backup {name!r} in {points.folder}. Nothing was changed.",
@@ -82,13 +89,11 @@ def find(points: Catalogue, name: str) -> Backup:
     )
 
 
-def to_table(backup: Backup, until: Until | None = None) -> dict[str, object]:
+def to_table(backup: Backup, until: Until | None = None, reason: str = "") -> dict[str, object]:
     """The restore point as the journal keeps it: what was chosen, and how far it was trusted then."""
-    point = {"until": msgspec.to_builtins(until)} if until is not None and until.replays else {}
-    return {
-        **point,
+    chosen: dict[str, object] = {
         "name": backup.name,
-        "path": str(backup.path),
+        **_place_table(backup.place),
         "kind": backup.kind,
         "taken_at": stamp(backup.taken_at),
         "taken_at_from": backup.taken_at_from,
@@ -99,3 +104,59 @@ def to_table(backup: Backup, until: Until | None = None) -> dict[str, object]:
         "digest": backup.expected.hex if backup.expected else "",
         "listed_in": backup.expected.where if backup.expected else "",
     }
+    return going_to(chosen, until, reason)
+
+
+def going_to(chosen: Mapping[str, object], until: Until | None, reason: str = "") -> dict[str, object]:
+    """The same backup with another end. What is left out on the way is a deviation, with its reason."""
+    point = {key: value for key, value in chosen.items() if key not in ("until", "deviations", "reason")}
+    if until is None or not until.replays:
+        return point
+    point["until"] = msgspec.to_builtins(until)
+    if until.exclude:
+        point["deviations"] = [f"transaction {name} is left out of the replay" for name in until.exclude]
+        point["reason"] = reason
+    return point
+
+
+def _place_table(place: Place) -> dict[str, object]:
+    """Where the bytes are, and which ones they are: enough for `place_of`."""
+    match place:
+        case FileAt():
+            seen = {"mtime_ns": place.mtime_ns, "inode": place.inode, "device": place.device}
+            return {"path": str(place.path), **seen}
+        case ObjectAt():
+            return {"path": str(place), "uri": str(place), "version": place.version, "etag": place.etag}
+
+
+def place_of(table: Mapping[str, object], target: MysqlTarget) -> Place:
+    """The place that `to_table` wrote, so that staging takes those bytes and no others.
+
+    The service is the target's: it is configuration, and not chosen with a backup. Raises RestoreError for a table
+    without a place.
+    """
+    try:
+        if "uri" not in table:
+            numbers = (_number(table, name) for name in ("size", "mtime_ns", "inode", "device"))
+            return FileAt(Path(str(table["path"])), *numbers)
+        bucket, _, key = str(table["uri"]).removeprefix(SCHEME).partition("/")
+        version, etag = str(table["version"]), str(table["etag"])
+        return ObjectAt(service_of(target), bucket, key, _number(table, "size"), version, etag)
+    except (KeyError, ValueError) as error:
+        raise RestoreError(
+            "The chosen backup's entry does not say where it is. Nothing was changed.", "Choose the backup again (b)."
+        ) from error
+
+
+def expected_of(table: Mapping[str, object]) -> Digest | None:
+    """The hash that `to_table` wrote, or None where nothing lists the backup."""
+    if not table.get("digest"):
+        return None
+    return Digest(str(table["algorithm"]), str(table["digest"]), str(table.get("listed_in", "")))
+
+
+def _number(table: Mapping[str, object], name: str) -> int:
+    value = table[name]
+    if not isinstance(value, int):
+        raise ValueError(name)  # noqa: TRY004 - a table from outside, not a caller's mistake
+    return value

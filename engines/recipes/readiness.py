@@ -12,7 +12,8 @@ from datetime import UTC, timedelta
 from engines import checks
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.freshness import NAME, freshness
-from engines.backups.verify import verify
+from engines.backups.places import ObjectAt
+from engines.backups.verify import verify, verify_all
 from engines.checks import Check
 from engines.errors import RestoreError
 from engines.incident import Incident
@@ -32,13 +33,21 @@ def fresh(
     progress: Callable[[int, int], None],
     stop: Callable[[], bool],
 ) -> Check:
-    """A1, on the newest backups' real bytes: the first that verifies is enough to know how old it is."""
+    """A1, on the newest backups' real bytes: the first that verifies is enough to know how old it is.
+
+    A bucket's are not fetched for it: what the bucket itself says of their bytes is taken.
+    """
     try:
         catalogue = listing()
     except RestoreError as error:
         return checks.fail(NAME, error.message, error.hint)
+    objects = tuple(one for one in catalogue.backups if isinstance(one.place, ObjectAt))
+    asked = {one.where: one for one in verify_all(objects, lambda _one: None, stop)}
     settled: list[Backup] = []
     for backup in catalogue.backups:
+        if backup.where in asked:
+            settled.append(asked[backup.where])
+            continue
         known = any(one.status is Status.VERIFIED for one in settled)
         settled.append(backup if known or backup.status is not Status.UNCHECKED else verify(backup, progress, stop))
     return freshness(replace(catalogue, backups=tuple(settled)), every, utc_now())

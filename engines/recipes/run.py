@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from engines.config import from_table
-from engines.errors import UsageError
+from engines.recipes.mysql.recipe import MysqlRecipe
 from engines.recipes.sqlite import SqliteRecipe
 from engines.session.events import SessionBegun
 from engines.session.main import main
@@ -17,9 +17,7 @@ from engines.targets import SqliteTarget
 
 def recipe_for(begun: SessionBegun) -> Recipe:
     target = from_table(begun.target)
-    if not isinstance(target, SqliteTarget):
-        raise UsageError(f"The engine {begun.engine!r} is not available in this version.", "reinstate --version")
-    return SqliteRecipe(target)
+    return SqliteRecipe(target) if isinstance(target, SqliteTarget) else MysqlRecipe(target)
 
 
 def lock_for(begun: SessionBegun, folder: Path) -> Path:

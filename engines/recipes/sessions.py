@@ -100,7 +100,7 @@ def beginning(
         environment=chosen.environment,
         engine=chosen.engine,
         address=chosen.address,
-        backup=points.to_table(backup, until) if backup else {},
+        backup=points.to_table(backup, until, "given when the session was begun") if backup else {},
         incident=incident_table(incident) if incident else {},
         incident_id=incident.about.id if incident else "",
         people=tuple(

@@ -13,7 +13,7 @@ from engines.session import commands as c
 from engines.session.authority import check_established, check_name, check_not_own
 from engines.session.events import Actor, Ending
 from engines.session.plan import GateKind, PlanKind, Step
-from engines.session.state import SessionState, Status, StepState
+from engines.session.state import SessionState, Status, StepState, departures
 from engines.text import parse_stamp
 
 BEFORE_DESTRUCTION = (Panel.SPACE, Panel.PREREQUISITES)
@@ -199,13 +199,15 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
         case c.Stop(step=step):
             if state.running is None or state.running.id != step:
                 raise Refused("No such step is under way, so there is nothing to stop.", "Look at the steps.")
-        case c.Choose():
+        case c.Choose(backup=backup):
             _check_idle(state, "Choose another backup once it has ended.")
             if any(known.plan is not PlanKind.PREPARE and known.attempt for known in state.steps):
                 raise Refused(
                     "The restore has begun, so this session keeps its backup. Nothing was changed.",
                     "Undo this restore first (u), then begin another session.",
                 )
+            if set(departures(backup)) - set(departures(state.backup)):
+                _check_reason(str(backup.get("reason", "")), "Leaving something out of a restore")
         case c.Undo(reason=reason):
             _check_idle(state, "Stop it first (s), or wait for it.")
             _check_reason(reason, "An undo")

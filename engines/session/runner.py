@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -194,7 +195,10 @@ class Runner:
         """Remove what was kept for the session's time only, as exported settings, and the reserve."""
         release_reserve(self._folder)
         for kept in (self._folder / "private").iterdir():
-            kept.unlink()
+            if kept.is_dir() and not kept.is_symlink():
+                shutil.rmtree(kept)  # the login of a client program whose runner was killed
+            else:
+                kept.unlink()
 
     def begin(self, begun: SessionBegun | None, versions: Mapping[str, str], survives: str) -> None:
         """Journal the beginning, or take up a session whose runner died."""

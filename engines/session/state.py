@@ -74,11 +74,11 @@ class StepState:
     status: Status = Status.PENDING
     attempt: int = 0
     touched: bool = False  # has an attempt ended that may have changed something?
-    ready_at: datetime | None = None  # when it could first have been started
     first_started: datetime | None = None
     started: datetime | None = None  # of the latest attempt
     ended: datetime | None = None
     seconds: float = 0.0  # of work, people's waiting apart
+    waited: float = 0.0  # seconds in which it was next and no step ran: people's time
     message: str = ""
     hint: str = ""
     facts: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
@@ -99,13 +99,6 @@ class StepState:
                 return gate
             given.remove((gate.kind, gate.role))
         return None
-
-    @property
-    def waiting_seconds(self) -> float:
-        """How long the step waited for people before it was started."""
-        if self.ready_at is None or self.started is None:
-            return 0.0
-        return max((self.started - self.ready_at).total_seconds(), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +181,7 @@ class SessionState:
     undo_asked: UndoAsked | None = None
     ended: SessionEnded | None = None
     ended_at: datetime | None = None
+    waited: float = 0.0  # seconds in which no step ran, also those of steps that no plan lists any more
     last_seq: int = 0
     last_at: datetime | None = None
 
@@ -251,12 +245,12 @@ def fold(entries: Iterable[Entry]) -> SessionState:
 
 def after(state: SessionState, entry: Entry) -> SessionState:
     """The state once `entry` has happened. Pure: no clock, no file, no decision about what is allowed."""
-    state = replace(state, last_seq=entry.seq, last_at=entry.at)
+    state = replace(_waiting(state, entry.at), last_seq=entry.seq, last_at=entry.at)
     at = entry.at
     match entry.event:
         case SessionBegun() as begun:
             return replace(
-                state,
+                _departing(state, begun.backup, at, begun.operator.name),
                 begun=begun,
                 begun_at=at,
                 backup=begun.backup,
@@ -270,7 +264,7 @@ def after(state: SessionState, entry: Entry) -> SessionState:
         case BackupChosen(backup=backup):
             # What was found out about the other backup says nothing about this one.
             return replace(
-                state,
+                _departing(state, backup, at, entry.by),
                 backup=backup,
                 backup_revision=state.backup_revision + 1,
                 plan=None,
@@ -283,7 +277,7 @@ def after(state: SessionState, entry: Entry) -> SessionState:
         case KeyboardTaken() as taken:
             return replace(state, keyboard=taken.actor, handovers=(*state.handovers, (at, taken)))
         case PlanMade(plan=plan, digest=digest):
-            return _with_plan(state, plan, digest, at)
+            return _with_plan(state, plan, digest)
         case PlanRefused() as refused:
             return replace(state, plan_refused=refused)
         case CheckDone(check=check):
@@ -348,9 +342,9 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             known_step = state.step(step)
             state = _with_step(state, step, lambda s: replace(s, status=Status.SKIPPED, ended=at, skipped_for=reason))
             title = known_step.step.title if known_step else step
-            return _deviating(_ready(state, at), at, f"step skipped: {step} {title}", actor.name, reason)
+            return _deviating(state, at, f"step skipped: {step} {title}", actor.name, reason)
         case StepRetried(step=step):
-            return _with_step(state, step, lambda s: _again(s, at))
+            return _with_step(state, step, _again)
         case StopAsked(step=step):
             return replace(state, stop_asked=step)
         case GridMade(where=where, rows=rows):
@@ -365,13 +359,12 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             return replace(state, ended=ended_session, ended_at=at)
 
 
-def _with_plan(state: SessionState, plan: Plan, digest: str, at: datetime) -> SessionState:
+def _with_plan(state: SessionState, plan: Plan, digest: str) -> SessionState:
     # Steps that were never begun go with the plan that listed them.
     kept = tuple(known for known in state.steps if known.attempt > 0 or known.status is Status.SKIPPED)
     taken = {known.id for known in kept}
     steps = tuple(_renamed(StepState(step, plan.kind, plan.revision), taken, plan.revision) for step in plan.steps)
-    state = replace(state, plan=plan, plan_digest=digest, plan_refused=None, steps=(*kept, *steps), stop_asked="")
-    return _ready(state, at)
+    return replace(state, plan=plan, plan_digest=digest, plan_refused=None, steps=(*kept, *steps), stop_asked="")
 
 
 def _renamed(known: StepState, taken: set[str], revision: int) -> StepState:
@@ -392,9 +385,9 @@ def _keyless(known: StepState) -> StepState:
     return replace(known, gates=tuple(gate for gate in known.gates if gate.gate in kept))
 
 
-def _again(known: StepState, at: datetime) -> StepState:
+def _again(known: StepState) -> StepState:
     """Trying again is a key of its own, and enough for what is harmless. What destroys is confirmed anew."""
-    pending = replace(known, status=Status.PENDING, ready_at=at)
+    pending = replace(known, status=Status.PENDING)
     return _keyless(pending) if known.step.destructive else pending
 
 
@@ -402,11 +395,14 @@ def _breaking_glass(state: SessionState, reason: str) -> SessionState:
     return replace(state, break_glass=(*state.break_glass, reason)) if reason else state
 
 
-def _ready(state: SessionState, at: datetime) -> SessionState:
-    upcoming = state.next_step
-    if upcoming is None or upcoming.status is not Status.PENDING:
+def _waiting(state: SessionState, at: datetime) -> SessionState:
+    """Time since the last event in which no step ran. It is the next step's, whatever the event turns out to be."""
+    if state.last_at is None or state.running is not None or state.ended is not None:
         return state
-    return _with_step(state, upcoming.id, lambda s: replace(s, ready_at=at))
+    passed = max((at - state.last_at).total_seconds(), 0.0)
+    state = replace(state, waited=state.waited + passed)
+    upcoming = state.next_step
+    return _with_step(state, upcoming.id, lambda s: replace(s, waited=s.waited + passed)) if upcoming else state
 
 
 def _with_step(state: SessionState, step_id: str, change: Change) -> SessionState:
@@ -436,8 +432,25 @@ def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionS
             skipped_for=ended.message if status is Status.SKIPPED else "",
         ),
     )
-    return _ready(replace(state, stop_asked=""), at)
+    return replace(state, stop_asked="")
 
 
 def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str) -> SessionState:
     return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason)))
+
+
+def departures(backup: Mapping[str, object]) -> tuple[str, ...]:
+    """How this restore point departs from the runbook, as by leaving a transaction out."""
+    told = backup.get("deviations", ())
+    return tuple(str(what) for what in told) if isinstance(told, (list, tuple)) else ()
+
+
+def _departing(state: SessionState, backup: Mapping[str, object], at: datetime, by: str) -> SessionState:
+    """The departures of another restore point are not made any more; those of this one are."""
+    before, now = departures(state.backup), departures(backup)
+    kept = tuple(known for known in state.deviations if known.what not in before or known.what in now)
+    state = replace(state, deviations=kept)
+    for what in now:
+        if what not in before:
+            state = _deviating(state, at, what, by, str(backup.get("reason", "")))
+    return state

@@ -6,7 +6,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -125,6 +126,21 @@ class Work:
         self._record(ChildEnded(self.step.id, pid, ended.exit, round(ended.seconds, 3)))
         self.say(ended.reason)
         return ended
+
+    @contextmanager
+    def children(self, told: str) -> Iterator[Callable[[Child], None]]:
+        """For programs that an engine starts itself: journals each before it does anything, and their end."""
+        pids: list[int] = []
+
+        def started(child: Child) -> None:
+            pids.append(child.pid)
+            self._record(ChildStarted(self.step.id, child.pid, child.started, told))
+
+        try:
+            yield started
+        finally:
+            for pid in pids:
+                self._record(ChildEnded(self.step.id, pid, None, 0.0))
 
     def must(self, command: Command, what: str, hint: str) -> Ended:
         """Run a command whose failure is the step's failure."""

@@ -1,231 +1,35 @@
-"""The folder of safety snapshots: what is in it, what is due, and removing what is due and ours.
-
-Each snapshot has NAME.toml beside it. What that file says is checked, never trusted: a path in it that leads
-elsewhere makes it damaged, and damaged ones are reported, not deleted.
-"""
+"""What a safety snapshot of an SQLite database has beside what every snapshot has (`engines.shelf`)."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import stat
-import tomllib
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from engines.errors import Problem, Refused, RestoreError, UsageError
-from engines.hooks import At, nowhere
-from engines.sqlite import files
+from engines import shelf
+from engines.shelf import Listing, RawCopy, RawFile, describe, due, open_folder, prune, refuse_taken
 from engines.sqlite.proof import Proof
-from engines.text import drawable, parse_stamp
 
-_FORMAT = "reinstate-snapshot-1"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class RawFile:
-    """One file of a raw copy."""
-
-    name: str
-    size: int  # bytes
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class RawCopy:
-    """The database file and its sidecars, as they were found."""
-
-    folder: str
-    files: tuple[RawFile, ...]
+__all__ = [
+    "Listing",
+    "RawCopy",
+    "RawFile",
+    "Snapshot",
+    "describe",
+    "due",
+    "listed",
+    "open_folder",
+    "prune",
+    "refuse_taken",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A safety snapshot. `path` is None where only raw files could be kept; `proof` is there when it was just taken."""
+class Snapshot(shelf.Snapshot):
+    """A safety snapshot. `proof` is there when it was just taken."""
 
-    name: str
-    folder: str
-    path: str | None
-    sha256: str
-    size: int  # bytes
-    taken_at: str  # RFC 3339, UTC
-    keep_until: str  # RFC 3339, UTC
-    target: str
-    session: str
-    kind: str
-    of: str  # path of the database it was taken of
-    journal_mode: str  # of that database
-    raw: RawCopy | None
+    journal_mode: str  # of the database it was taken of
     proof: Proof | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a snapshot folder holds, newest first, and descriptions that can't be believed."""
-
-    snapshots: tuple[Snapshot, ...]
-    damaged: tuple[Problem, ...]
-
-
-def open_folder(folder: str) -> None:
-    """Makes the folder (0700), or refuses one that is a symlink or that others can write. Raises RestoreError."""
-    place = Path(folder)
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = place.lstat()
-    except OSError as error:
-        raise RestoreError(
-            f"The snapshot folder {drawable(folder)} can't be used: {error.strerror}. Nothing was changed.",
-            "Configure a folder on a disk with room, or make this one.",
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-        raise Refused(
-            f"The snapshot folder {drawable(folder)} is a symlink, or others can write to it. Nothing was changed.",
-            f"chown it to this user and chmod 0700 {drawable(folder)}.",
-        )
-
-
-def refuse_taken(folder: str, name: str) -> None:
-    """A name is used once, and is a plain one."""
-    if not _NAME.match(name) or name.endswith((".sqlite", ".toml", ".part")):
-        raise UsageError(f"{drawable(name)} can't name a snapshot. Nothing was changed.", "Use letters, digits, . _ -")
-    taken = files.present((str(Path(folder, f"{name}.toml")),))
-    if taken:
-        raise Refused(
-            f"A snapshot {drawable(name)} exists already in {drawable(folder)}. Nothing was changed.",
-            "Use another name; snapshots are never replaced.",
-        )
-
-
-def describe(snapshot: Snapshot) -> None:
-    """Writes NAME.toml beside the snapshot: whole or not at all, 0600, durable."""
-    path = Path(snapshot.folder, f"{snapshot.name}.toml")
-    part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(_toml(snapshot))
-        file.flush()
-        os.fsync(handle)
-    part.rename(path)
-    files.sync_folder(str(path))
-
-
-def listed(folder: str) -> Listing:
-    """The snapshots that are described in `folder`, newest first. A folder that is not there holds none."""
-    found, damaged = [], []
-    try:
-        names = sorted(entry for entry in os.listdir(folder) if entry.endswith(".toml"))  # noqa: PTH208 - names only
-    except FileNotFoundError:
-        return Listing((), ())
-    for name in names:
-        try:
-            found.append(_read(folder, name.removesuffix(".toml")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            hint = "It is left alone, and so is what it describes. Mend it, or remove both by hand."
-            damaged.append(Problem(str(Path(folder, name)), "", f"not a snapshot's description: {error}", hint))
-    return Listing(tuple(sorted(found, key=lambda shot: shot.taken_at, reverse=True)), tuple(damaged))
-
-
-def due(folder: str, now: datetime) -> tuple[Snapshot, ...]:
-    """Those whose time is over, oldest first."""
-    over = [shot for shot in listed(folder).snapshots if parse_stamp(shot.keep_until) <= now]
-    return tuple(reversed(over))
-
-
-def prune(folder: str, now: datetime, *, at: At = nowhere) -> tuple[str, ...]:
-    """Removes what is due and ours, and returns the paths removed. The description goes last, so it can be repeated.
-
-    A file of another size than described is somebody's: it and its description stay.
-    """
-    removed: list[str] = []
-    for shot in due(folder, now):
-        parts = [] if shot.path is None else [(shot.path, shot.size)]
-        if shot.raw is not None:
-            parts += [(str(Path(shot.raw.folder, entry.name)), entry.size) for entry in shot.raw.files]
-        if not all(_ours(path, size) for path, size in parts):
-            continue
-        for path, _ in parts:
-            if files.key(path) is not None:
-                Path(path).unlink()
-                removed.append(path)
-                at("prune.unlink.after")
-        if shot.raw is not None and Path(shot.raw.folder).is_dir() and not any(Path(shot.raw.folder).iterdir()):
-            Path(shot.raw.folder).rmdir()
-        description = Path(folder, f"{shot.name}.toml")
-        files.sync_folder(str(description))
-        description.unlink()
-        removed.append(str(description))
-        at("prune.forget.after")
-    if removed:
-        files.sync_folder(str(Path(folder, "any")))
-    return tuple(removed)
-
-
-def _ours(path: str, size: int) -> bool:
-    """As described, or already gone."""
-    if files.key(path) is None:
-        return True
-    status = Path(path).lstat()
-    return stat.S_ISREG(status.st_mode) and status.st_size == size
-
-
-def _read(folder: str, name: str) -> Snapshot:
-    """Raises ValueError, KeyError or TypeError for a description that was not made by `describe`, or was changed."""
-    with Path(folder, f"{name}.toml").open("rb") as file:
-        table: dict[str, Any] = tomllib.load(file)
-    if table["format"] != _FORMAT or table["name"] != name or not _NAME.match(name):
-        raise ValueError("format or name differ from what was written")
-    parse_stamp(table["keep_until"])
-    parse_stamp(table["taken_at"])
-    if not isinstance(table["size"], int) or table.get("file", f"{name}.sqlite") != f"{name}.sqlite":
-        raise ValueError("its file is not the one of that name")
-    raw = None
-    if "raw_folder" in table:
-        entries = tuple(RawFile(str(row["name"]), int(row["size"]), str(row["sha256"])) for row in table.get("raw", ()))
-        inside = str(table["raw_folder"])
-        if any(part in ("", ".", "..") or "/" in part for part in (inside, *(entry.name for entry in entries))):
-            raise ValueError("a name in it leads elsewhere")
-        raw = RawCopy(str(Path(folder, inside)), entries)
-    return Snapshot(
-        name,
-        folder,
-        str(Path(folder, f"{name}.sqlite")) if "file" in table else None,
-        str(table["sha256"]),
-        table["size"],
-        table["taken_at"],
-        table["keep_until"],
-        str(table["target"]),
-        str(table["session"]),
-        str(table["kind"]),
-        str(table["of"]),
-        str(table["journal_mode"]),
-        raw,
-    )
-
-
-def _toml(snapshot: Snapshot) -> str:
-    fields: dict[str, str | int] = {"format": _FORMAT, "name": snapshot.name}
-    if snapshot.path is not None:
-        fields["file"] = Path(snapshot.path).name
-    for key in ("sha256", "size", "taken_at", "keep_until", "target", "session", "kind", "of", "journal_mode"):
-        fields[key] = getattr(snapshot, key)
-    if snapshot.raw is not None:
-        fields["raw_folder"] = Path(snapshot.raw.folder).name
-    lines = [f"{key} = {_value(value)}" for key, value in fields.items()]
-    for entry in () if snapshot.raw is None else snapshot.raw.files:
-        lines += ["", "[[raw]]", f"name = {_value(entry.name)}", f"size = {entry.size}"]
-        lines.append(f"sha256 = {_value(entry.sha256)}")
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: str | int) -> str:
-    """A JSON string is a TOML basic string, but for DEL, which TOML wants escaped, and lone surrogates."""
-    if isinstance(value, int):
-        return str(value)
-    sound = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return json.dumps(sound, ensure_ascii=False).replace("\x7f", "\\u007f")
+def listed(folder: str) -> Listing[Snapshot]:
+    """The snapshots of SQLite databases in `folder`."""
+    return shelf.listed(folder, Snapshot)

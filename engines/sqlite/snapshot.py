@@ -156,8 +156,8 @@ def take(
         session,
         kind,
         real,
-        found.journal_mode or "",
         raw,
+        found.journal_mode or "",
         proof,
     )
     describe(snapshot)
@@ -183,9 +183,8 @@ def keep_raw(
         session,
         kind,
         os.path.realpath(live),
-        "",
         raw,
-        None,
+        "",
     )
     describe(snapshot)
     return snapshot

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-from engines.errors import Refused, RestoreError, UsageError
+from engines.errors import OtherBytes, Refused, RestoreError, UsageError
 from engines.hooks import At, Progress, Stop, never, nowhere, unmeasured
 from engines.sqlite import files
 from engines.sqlite.connect import stopped
@@ -39,14 +39,6 @@ class Staged:
     digests: tuple[tuple[str, str], ...]  # every algorithm computed, with its hexadecimal digest
     header: str  # the first 100 bytes as they came, hexadecimal
     source: str
-
-
-class OtherBytes(Refused):
-    """The source does not have the digest that was expected of it."""
-
-    def __init__(self, message: str, hint: str, sha256: str) -> None:
-        super().__init__(message, hint)
-        self.sha256 = sha256  # of what it has
 
 
 def stage(

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
+from engines.errors import RestoreError
 from engines.session.commands import Command
 from engines.text import drawable
 from tui.theme import BOLD, WARY
@@ -41,13 +42,17 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a dialogue says and asks, and the command that it makes of the answers."""
+    """What a dialogue says and asks, and what it makes of the answers.
+
+    `command` raises RestoreError to refuse them; where it gives no command, there is nobody to ask.
+    """
 
     title: str
     lines: tuple[str, ...]
     fields: tuple[Field, ...]
     does: str  # what Enter does: "approves this plan"
-    command: Callable[[Mapping[str, str]], Command]
+    command: Callable[[Mapping[str, str]], Command | None]
+    live: Callable[[Mapping[str, str]], str] | None = None  # what is said about the answers while they are typed
 
 
 class FormModal(ModalScreen[None]):
@@ -89,11 +94,13 @@ class FormModal(ModalScreen[None]):
             for field in self.form.fields:
                 yield Label(drawable(field.label), markup=False)
                 yield box(field.value, f"field-{field.id}")
+            yield Static("", id="live", markup=False)
             yield Static("", id="refusal", markup=False)
             yield Static("", id="keys", markup=False)
 
     def on_mount(self) -> None:
         tell(self.query_one("#refusal", Static), Text(""))
+        tell(self.query_one("#live", Static), Text(self._live()))
         empty = [field.id for field in self.form.fields if not field.value]
         self.query_one(f"#field-{empty[0] if empty else self.form.fields[-1].id}", Input).focus()
         self._fit()
@@ -104,9 +111,9 @@ class FormModal(ModalScreen[None]):
     def _fit(self) -> None:
         width = inner_width(self.size.width, whole=self.has_class("-long"))
         labels = sum(len(wrapped(field.label, width)) + 1 for field in self.form.fields)
-        refusal = len(wrapped(self._refusal, width)) if self._refusal else 0
+        said = sum(len(wrapped(text, width)) for text in (self._refusal, self._live()) if text)
         passage = self.query_one(Passage)
-        room = self.size.height - FRAME - labels - refusal - len(wrapped(self._keys(scrolls=True), width))
+        room = self.size.height - FRAME - labels - said - len(wrapped(self._keys(scrolls=True), width))
         passage.fit(width, room)
         tell(self.query_one("#keys", Static), Text(self._keys(scrolls=passage.scrolls), BOLD))
 
@@ -117,16 +124,30 @@ class FormModal(ModalScreen[None]):
         event.stop()
         if self._asked:
             return
-        values = {field.id: self.query_one(f"#field-{field.id}", Input).value for field in self.form.fields}
+        values = self._values()
         missing = next((f for f in self.form.fields if f.required and not values[f.id].strip()), None)
         if missing is not None:
             self.query_one(f"#field-{missing.id}", Input).focus()
             if event.input.id == f"field-{missing.id}":
                 self.refuse(f"{missing.label}: type it first. Nothing was changed.", "")
             return
+        try:
+            command = self.form.command(values)
+        except RestoreError as error:
+            self.refuse(error.message, error.hint)
+            return
         self._asked = True
+        if command is None:
+            self.dismiss()
+            return
         self._say("asking the runner …")
-        self.post_message(self.Submitted(self, self.form.command(values)))
+        self.post_message(self.Submitted(self, command))
+
+    def _values(self) -> dict[str, str]:
+        return {field.id: self.query_one(f"#field-{field.id}", Input).value for field in self.form.fields}
+
+    def _live(self) -> str:
+        return drawable(self.form.live(self._values())) if self.form.live is not None else ""
 
     def refuse(self, message: str, hint: str) -> None:
         """Say why not, and let it be tried again."""
@@ -147,6 +168,9 @@ class FormModal(ModalScreen[None]):
         # What was wrong with the last answer is not wrong with this one.
         if not self._asked:
             self._say("")
+        if self.form.live is not None:
+            tell(self.query_one("#live", Static), Text(self._live()))
+            self._fit()
 
     def _say(self, text: str) -> None:
         if text != self._refusal:

@@ -64,7 +64,7 @@ class QuestionModal(ModalScreen[str]):
         with Vertical(id="box"):
             yield Static(Text(drawable(self.question.title), BOLD), markup=False)
             yield Passage(self.question.lines)
-            yield Static(self._answers(), id="answers", markup=False)
+            yield Static("", id="answers", markup=False)
 
     def on_mount(self) -> None:
         self._fit()
@@ -74,8 +74,9 @@ class QuestionModal(ModalScreen[str]):
 
     def _fit(self) -> None:
         width = inner_width(self.size.width, whole=False)
-        answers = sum(len(wrapped(line, width)) for line in self._answers().plain.split("\n"))
-        self.query_one(Passage).fit(width, self.size.height - FRAME - answers)
+        answers = self._answers(width)
+        self.query_one("#answers", Static).update(answers)
+        self.query_one(Passage).fit(width, self.size.height - FRAME - len(answers.plain.split("\n")))
 
     def action_read(self, by: int) -> None:
         self.query_one(Passage).page(by)
@@ -83,15 +84,13 @@ class QuestionModal(ModalScreen[str]):
     def action_line(self, by: int) -> None:
         self.query_one(Passage).move(by)
 
-    def _answers(self) -> Text:
+    def _answers(self, width: int) -> Text:
         text = Text()
         for answer in self.question.answers:
             shown = "Enter" if answer.key == "enter" else answer.key
-            line = f"{shown:>6}  {drawable(answer.label)}"
-            if answer.blocked:
-                text.append(f"{line} (not now: {drawable(answer.blocked)})\n", DIM)
-            else:
-                text.append(line + "\n", BOLD)
+            reason = f" (not now: {answer.blocked})" if answer.blocked else ""
+            lines = wrapped(f"{shown:>6}  {answer.label}{reason}", width)
+            text.append("\n".join(lines) + "\n", DIM if answer.blocked else BOLD)
         text.append("   Esc  back; nothing is changed")
         return text
 

@@ -13,18 +13,23 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engines.backups.catalogue import Catalogue
 from engines.errors import RestoreError
+from engines.recipes.mysql.exploring import Span, staged
+from engines.recipes.mysql.until import Kind, Until
+from engines.recipes.sqlite.plans import undo_plan
 from engines.session import events as e
 from engines.session.plan import PlanKind, log_name
 from engines.session.store import Known
 from engines.session.work import Progress
 from engines.text import stamp
-from tests.tui import story
+from tests.tui import mysql_story, story
 from tests.tui.driving import at_the_console
-from tests.tui.outsides import World, joined
+from tests.tui.mysql_story import ServerStory
+from tests.tui.outsides import FakeRunner, World, joined
 from tests.tui.story import ANA, BLOCKING, CONFIG, FOLDER, GRID, NIGHT, UNSURE, Story
 from tui.app import Opening
 
@@ -42,6 +47,7 @@ class Scene:
     keys: tuple[str, ...] = ()
     first: str = ""  # words to wait for before the keys
     hints: bool = False
+    server: bool = False  # the target is a schema on a server
 
 
 def several_sessions() -> World:
@@ -80,11 +86,9 @@ def failed() -> Story:
 def undoing() -> Story:
     told = Story().replaced()
     told.tell(e.UndoAsked(ANA, "the wrong backup"))
-    steps = (
-        story.step("6.6", "Keep the present state", "keep-present", story.CONFIRM),
-        story.step("6.7", "Put the old database back", "put-back", story.TYPED, destructive=True),
-    )
-    return told.planned(PlanKind.UNDO, steps)
+    written = ("nothing was written since it went live: nothing is discarded",)
+    plan = undo_plan(told.state, story.SHOP, {}, written, "the wrong backup")
+    return told.planned(PlanKind.UNDO, plan.steps)
 
 
 def abandoned() -> Story:
@@ -118,6 +122,36 @@ def hostile() -> World:
     return World(catalogue=story.hostile_catalogue())
 
 
+LOGS = Path()  # where a test's binary logs are
+HOSTILE = (
+    "DELETE /* [/x][red] \x1b[2J\x1b]0;owned\x07 \u202eabc */ FROM users WHERE closed = 0" + " OR closed IS NULL" * 30
+)
+
+
+def server(until: Until = mysql_story.BEFORE, statement: str = "DELETE FROM users WHERE closed = 0") -> World:
+    """A session on a server, its logs staged; the picture's stretches of time are as long as a night's."""
+    told = ServerStory(mysql_story.logs(LOGS, statement), until).ready()
+    logs = told.opened()
+    began = mysql_story.BEGAN
+    spans = (
+        Span(began - timedelta(hours=60), began - timedelta(hours=30)),
+        Span(began - timedelta(hours=22), told.now),
+    )
+    found = staged(told.state)
+    assert found is not None
+    facts = {"logs": msgspec.to_builtins(replace(found, spans=spans, reaches=began))}
+    told.tell(e.FactFound("2.5", facts))
+    return World(told=told, runner=FakeRunner(told), catalogue=mysql_story.catalogue(), logs=logs)
+
+
+def server_before() -> World:
+    return World(told=ServerStory(), catalogue=mysql_story.catalogue(), incident=mysql_story.INCIDENT)
+
+
+def nowhere() -> World:
+    return server(Until(Kind.POSITION, "binlog.000002:2773"))
+
+
 SCENES = {
     "start": Scene(World, "none yet"),
     "start-hints": Scene(World, "h hides this", hints=True),
@@ -140,15 +174,40 @@ SCENES = {
     "readiness-approve": Scene(lambda: joined(Story().ready()), "approves exactly", ("enter",), "Enter shows the plan"),
     "restore-confirm": Scene(lambda: joined(Story().ready().approved()), "Next: 3.2"),
     "restore-running": Scene(running, "ETA 0:42"),
-    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop queue workers failed"),
-    "restore-decide": Scene(lambda: joined(failed()), "try the step", ("enter",), "3.3 Stop queue"),
+    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop the queue workers failed"),
+    "restore-decide": Scene(lambda: joined(failed()), "try the step", ("enter",), "3.3 Stop the queue"),
     "restore-typed": Scene(lambda: joined(Story().stopped()), "Enter runs it", ("enter",), "Next: 3.7"),
     "restore-undo": Scene(lambda: joined(undoing()), "Steps of the undo"),
     "restore-gone": Scene(lambda: World(told=Story().ready().approved().given("3.2").started("3.2")), "is gone"),
     "restore-interrupt": Scene(running, "Nothing was interrupted", ("ctrl+c",), "ETA 0:42"),
-    "validation": Scene(lambda: joined(Story().compared(GRID)), "MISMATCH, expected", ("4",), "Next: 4.7"),
+    "validation": Scene(lambda: joined(Story().compared(GRID)), "MISMATCH, expected", ("4",), "Next: 4.2"),
     "handover": Scene(lambda: joined(Story().handed_over()), "not yet (omar)"),
     "handover-abandoned": Scene(lambda: World(told=abandoned()), "going on by hand"),
+    "server-backups": Scene(server_before, "asks up to when", ("enter",), "shop@db1", server=True),
+    "server-until": Scene(server_before, "Up to when?", ("enter", "enter"), "shop@db1", server=True),
+    "server-typed": Scene(
+        server_before, "Which zone?", ("enter", "enter", "t", *"2026-11-23T12:00:30"), "shop@db1", server=True
+    ),
+    "server-refused": Scene(
+        server_before,
+        "was taken later",
+        ("enter", "enter", "t", *"2026-11-22T00:00Z", "enter"),
+        "shop@db1",
+        server=True,
+    ),
+    "server-session": Scene(server, "Restored to just", ("1",), "Enter shows the plan", server=True),
+    "server-readiness": Scene(server, "e explore", (), "Enter shows the plan", server=True),
+    "explorer": Scene(server, "around the stop", ("e",), "Enter shows the plan", server=True),
+    "explorer-hostile": Scene(
+        lambda: server(statement=HOSTILE), "around the stop", ("e",), "Enter shows the plan", server=True
+    ),
+    "explorer-whole": Scene(
+        lambda: server(statement=HOSTILE), "Transaction binlog", ("e", "c"), "Enter shows the plan", server=True
+    ),
+    "explorer-nowhere": Scene(nowhere, "inside a transaction", ("e",), "Enter shows the plan", server=True),
+    "explorer-search": Scene(server, "DROP or", ("e", "slash", "enter"), "Enter shows the plan", server=True),
+    "explorer-stop": Scene(server, "Stop just before", ("e", "up", "enter"), "Enter shows the plan", server=True),
+    "explorer-leave-out": Scene(server, "Why it is left", ("e", "up", "x"), "Enter shows the plan", server=True),
     "help": Scene(lambda: joined(Story().ready()), "Keys on this page", ("question_mark",), "Enter shows the plan"),
 }
 
@@ -162,17 +221,26 @@ def the_operator_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.fixture(autouse=True)
+def the_logs_are_the_tests_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(globals(), "LOGS", tmp_path)
+
+
 @pytest.mark.parametrize("name", SCENES)
 async def test_the_page_looks_as_it_was_looked_at(name: str) -> None:
     scene = SCENES[name]
     world = scene.world()
     folder = FOLDER if world.told.state.begun else None
-    opening = Opening(config=CONFIG, folder=folder, name="ana", hints=scene.hints)
+    config = mysql_story.CONFIG if scene.server else CONFIG
+    incident = Path("incident.toml") if world.incident is not None else None
+    opening = Opening(config=config, folder=folder, incident=incident, name="ana", hints=scene.hints)
     different: list[str] = []
     async with at_the_console(world, opening=opening) as operator:
         if scene.first:
             await operator.sees(scene.first)
-        await operator.press(*scene.keys)
+        for key in scene.keys:
+            await operator.press(key)
+            await operator.until(lambda: not operator.console.exploring.busy, "nothing is being read")
         await operator.sees(scene.sees)
         for width, height in SIZES:
             drawn = await operator.at(width, height)

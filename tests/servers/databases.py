@@ -202,6 +202,7 @@ class Server:
                     f"--port={self.port}",
                     f"--server-id={self.port}",
                     f"--pid-file={self.folder}/pid",
+                    f"--tmpdir={self.folder}",  # MariaDB removes others' temporary tables from it when it starts
                     *self.options,
                 ),
                 stdin=subprocess.DEVNULL,

@@ -11,7 +11,10 @@ from pathlib import Path
 from engines.backups.catalogue import Backup, Catalogue
 from engines.config import from_table
 from engines.errors import RestoreError
+from engines.incident import Incident
 from engines.incident import from_table as incident_from_table
+from engines.recipes.mysql.exploring import Opened
+from engines.recipes.mysql.until import Until, told
 from engines.session.client import Gone, LogPiece, Said
 from engines.session.commands import Command
 from engines.session.events import Event
@@ -79,6 +82,8 @@ class World:
     resumed: list[Path] = field(default_factory=list)
     refusal: RestoreError | None = None
     verified: Callable[[Backup], Backup] | None = None
+    logs: Opened | RestoreError | None = None
+    incident: Incident | None = None
 
     @property
     def asked(self) -> list[Command]:
@@ -107,10 +112,18 @@ class World:
     def verify(self, backup: Backup, _progress: object, _stop: object) -> Backup:
         return self.verified(backup) if self.verified else backup
 
-    def begin(self, _config: object, target: str, backup: Backup, _incident: object, _operator: str) -> Path:
+    def begin(
+        self,
+        _config: object,
+        target: str,
+        backup: Backup,
+        _incident: object,
+        _operator: str,
+        until: Until | None,
+    ) -> Path:
         if self.refusal is not None:
             raise self.refusal
-        self.begun.append(f"{target} from {backup.name}")
+        self.begun.append(f"{target} from {backup.name}" + (f" {told(until)}" if until is not None else ""))
         self.told.begun().planned()
         self.runner = FakeRunner(self.told)
         return story.FOLDER
@@ -123,6 +136,15 @@ class World:
 
     async def connect(self, _folder: Path, _name: str) -> Runner | None:
         return self.runner
+
+    def open_logs(self, _staged: object, _until: object, _progress: object, _stop: object) -> Opened:
+        if isinstance(self.logs, RestoreError):
+            raise self.logs
+        assert self.logs is not None
+        return self.logs
+
+    def read_incident(self, path: Path) -> Incident:
+        return self.incident or real().read_incident(path)
 
     def outside(self) -> Outside:
         return replace(
@@ -139,6 +161,8 @@ class World:
             connect=self.connect,
             target=from_table,
             incident=incident_from_table,
+            open_logs=self.open_logs,
+            read_incident=self.read_incident,
         )
 
 

@@ -319,6 +319,7 @@ def test_at_the_end_of_the_input_the_session_waits_and_can_be_taken_up_and_aband
     assert night.record["session"]["state"] == "abandoned"
     assert "looked at" in {note["text"] for note in night.record["note"]}
     assert night.world.rows() == OLD_ROWS
+    assert "safety snapshot" not in night.typed("attach", "--plain").err  # it ended before there was one
 
 
 @pytest.mark.parametrize("words", [("resume", "--plain"), ("undo", "--plain", "--reason", "the wrong night")])

@@ -82,7 +82,7 @@ async def test_a_failed_step_offers_what_can_be_done() -> None:
     told.ended("3.2", Result.FAILED, "php artisan down exited with 1.", "Look at the log.")
     world = joined(told)
     async with at_the_console(world) as operator:
-        await operator.sees("3.2 Maintenance mode failed: php artisan down exited with 1.")
+        await operator.sees("3.2 Maintenance mode on failed: php artisan down exited with 1.")
         await operator.press("enter")
         await operator.sees("try the step again from its start")
         await operator.press("r")
@@ -131,7 +131,7 @@ async def test_a_session_without_a_runner_is_shown_and_resumed_only_after_a_ques
 async def test_ctrl_c_asks_first_whatever_is_on_the_screen() -> None:
     world = joined(Story().ready().approved().given("3.2").started("3.2"))
     async with at_the_console(world) as operator:
-        await operator.sees("3.2 Maintenance mode is under way")
+        await operator.sees("3.2 Maintenance mode on is under way")
         await operator.press("n")
         await operator.sees("A note for the post-mortem")
         await operator.press("ctrl+c")

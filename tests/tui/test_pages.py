@@ -8,6 +8,7 @@ from engines.session import events as e
 from engines.session.plan import PlanKind
 from tests.tui.story import ANA, BLOCKING, GRID, RESTORE, Story
 from tui.blocked import blocked
+from tui.hints import hint
 from tui.pages import marks, page_for, upcoming
 from tui.view import Line, Page, View
 
@@ -41,7 +42,7 @@ def test_the_next_key_is_on(told: Story, page: Page) -> None:
 
 def test_what_is_confirmed_is_named() -> None:
     coming = upcoming(seen(Story().ready().approved()), Page.RESTORE)
-    assert coming.text == "Next: 3.2 Maintenance mode. Enter runs it."
+    assert coming.text == "Next: 3.2 Maintenance mode on. Enter runs it."
     assert coming.enter == "run it"
 
 
@@ -93,3 +94,12 @@ def test_the_keys_of_somebody_elses_keyboard_are_blocked_with_their_name() -> No
     told = Story().ready().approved().tell(e.KeyboardTaken(e.Actor("bob", "bob", console="c9"), "relief"))
     assert "bob holds the keyboard" in blocked("undo", seen(told), "")
     assert blocked("note", seen(told), "") == ""
+
+
+def test_the_hints_say_that_nothing_is_changed_only_while_that_is_so() -> None:
+    waiting = (Story(), Story().begun(), Story().ready())
+    assert all("Nothing is changed yet" in hint(Page.READINESS, told.state) for told in waiting)
+    over = Story().handed_over().ran("5.1", "5.2").tell(e.SessionEnded(e.Ending.SIGNED_OFF))
+    later = (Story().ready().approved(), Story().stopped(), Story().replaced(), over)
+    assert not any("Nothing is changed yet" in hint(Page.READINESS, told.state) for told in later)
+    assert hint(Page.HANDOVER, over.state) == hint(Page.BACKUPS, over.state) == ""

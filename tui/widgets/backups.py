@@ -73,13 +73,16 @@ def about(backup: Backup | None, shelf: Shelf, now: datetime) -> Text:
 
 def lost(backup: Backup, shelf: Shelf, now: datetime) -> str:
     """What restoring it would lose, against the incident's start where that is known."""
+    alone = "without the logs after it, " if shelf.is_server else ""
     if shelf.incident_start is None:
-        return f"restoring it loses what was written in the last {duration((now - backup.taken_at).total_seconds())}"
+        age = duration((now - backup.taken_at).total_seconds())
+        return f"{alone}restoring it loses what was written in the last {age}"
     before = (shelf.incident_start - backup.taken_at).total_seconds()
     if before < 0:
         what = f"TAKEN {duration(-before)} AFTER the incident began"
         return f"{what} ({clock(shelf.incident_start)}): it may hold the damage"
-    return f"restoring it loses {duration(before)} of good writes before the incident ({clock(shelf.incident_start)})"
+    good = f"{duration(before)} of good writes before the incident"
+    return f"{alone}restoring it loses {good} ({clock(shelf.incident_start)})"
 
 
 def note(shelf: Shelf) -> Text:

@@ -18,7 +18,9 @@ from tui.widgets.foot import Foot
 from tui.widgets.header import Header
 
 # Not worth a place in the footer while they are blocked: they come back when they are wanted.
-_ONLY_WHEN_WANTED = frozenset({"again", "approve", "grid", "log", "note", "override", "plan", "resume", "stop"})
+_ONLY_WHEN_WANTED = frozenset(
+    {"again", "approve", "explore", "grid", "log", "note", "override", "plan", "resume", "stop", "until"}
+)
 _WITH_STEPS = (Page.READINESS, Page.RESTORE)
 _HINT_STYLE = "Hint { height: auto; max-height: 2; padding: 0 1; background: $panel; }"
 

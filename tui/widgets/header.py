@@ -7,7 +7,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.pages import NAMES, marks, number
+from engines.session.state import SessionState
+from tui.pages import NAMES, at_stake, marks, number
 from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
 from tui.view import SESSION_PAGES, Line, Page, View
 from tui.widgets.cells import Line as Cells
@@ -72,7 +73,8 @@ def stake(view: View, width: int) -> Cells:
     parts: list[tuple[int, Piece]] = [
         (0, (f" {environment.upper()} ", _badge(environment))),
         (0, (str(begun.target.get("name", "")), BOLD)),
-        (7, (begun.engine, PLAIN)),
+        # A server's version is part of what it is; a file's engine its name tells.
+        (7 if begun.engine == "sqlite" else 4, (_engine(state), PLAIN)),
         (_ADDRESS, ("", DIM)),
         (3, (begun.incident_id, PLAIN)),
         (6, (state.id[-4:], DIM)),
@@ -84,19 +86,26 @@ def stake(view: View, width: int) -> Cells:
     ]
     parts = [part for part in parts if part[1][0] or part[0] == _ADDRESS]
     room = width - 1
-    while _taken(parts) + _LEAST_ADDRESS + 2 > room and any(rank > 1 for rank, _ in parts):
+    address = at_stake(begun.engine, begun.address)
+    while _taken(parts) + min(_LEAST_ADDRESS, width_of(address)) + 2 > room and any(rank > 1 for rank, _ in parts):
         worst = max(rank for rank, _ in parts)
         parts = [part for part in parts if part[0] != worst]
     left = max(room - _taken(parts) - 2, 0)
     line: list[Piece] = []
     for rank, (text, style) in parts:
         if rank == _ADDRESS:
-            line.append((fit(fit_end(begun.address, left), left) + "  ", DIM))
+            line.append((fit(fit_end(address, left), left) + "  ", DIM))
         else:
             line.append((text + "  ", style) if line else (text, style))
             if len(line) == 1:
                 line.append((" ", PLAIN))
     return tuple(line)
+
+
+def _engine(state: SessionState) -> str:
+    """With the server's version, once that was asked."""
+    version = state.plan.target.details.get("version", "") if state.plan else ""
+    return f"{state.begun.engine if state.begun else ''} {version}".strip()
 
 
 def _taken(parts: list[tuple[int, Piece]]) -> int:

@@ -1,4 +1,4 @@
-"""The backups on a line of time, with the incident's start above it."""
+"""The backups on a line of time, with the incident's start above it; under it the logs and where a replay ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from textual.strip import Strip
 from textual.widget import Widget
 
-from engines.backups.timeline import lines, marks
+from engines.backups.timeline import lines, logs_line, marks
 from tui.theme import BOLD, DIM, PLAIN
 from tui.view import Shelf
 from tui.widgets.cells import Line, fit, plain, strip
@@ -15,8 +15,25 @@ from tui.widgets.cells import Line, fit, plain, strip
 _MOST = timedelta(days=14)  # further back a cell stands for too much time to tell anything
 
 
+_LEGEND = (
+    ("V", "V verified"),
+    ("!", "! incident"),
+    ("S", "S stop"),
+    ("=", "= logs"),
+    ("/", "/ gap"),
+    ("x", "x bad"),
+    ("o", "o unchecked"),
+    ("_", "_ missing"),
+    ("w", "w weak"),
+    ("?", "? unlisted"),
+)
+
+
 class Timeline(Widget):
-    DEFAULT_CSS = "Timeline { height: 3; padding: 0 1; }"
+    DEFAULT_CSS = """
+    Timeline { height: 3; padding: 0 1; }
+    Timeline.-logs { height: 4; }
+    """
 
     def __init__(self) -> None:
         super().__init__(id="timeline")
@@ -26,6 +43,7 @@ class Timeline(Widget):
 
     def show(self, shelf: Shelf, now: datetime, selected: datetime | None) -> None:
         self._shelf, self._now, self._selected = shelf, now, selected
+        self.set_class(shelf.is_server, "-logs")
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -45,13 +63,28 @@ def picture(shelf: Shelf, now: datetime, selected: datetime | None, width: int) 
     start -= shelf.every / 2
     if now <= start:
         return ()
-    placed = marks(backups, start, now, width, shelf.incident_start, shelf.every)
+    coverage = [(span.start, span.end) for span in shelf.spans]
+    placed = marks(backups, start, now, width, shelf.incident_start, shelf.every, coverage, shelf.stop)
     above, below = lines(placed, width)
     if selected is not None and start <= selected <= now:
         column = min(width - 1, int((selected - start) / (now - start) * width))
         above = above[:column] + ("v" if above[column] == " " else above[column]) + above[column + 1 :]
     ends = (f"{start:%m-%d %H:%M}", f"now {now:%H:%M} UTC")
-    legend = "V verified  o unchecked  x bad  ! incident"
     room = width - len(ends[0]) - len(ends[1]) - 2
-    middle = fit(legend.center(room) if room >= len(legend) else "", room)
-    return plain(above, BOLD), plain(below, PLAIN), ((f"{ends[0]} {middle} {ends[1]}", DIM),)
+    middle = fit(legend(above + below + (logs_line(placed, width) if shelf.is_server else ""), room).center(room), room)
+    last: Line = ((f"{ends[0]} {middle} {ends[1]}", DIM),)
+    if not shelf.is_server:
+        return plain(above, BOLD), plain(below, PLAIN), last
+    if not shelf.spans:
+        unread = "the logs after a dump are read and proven in Readiness"
+        return plain(above, BOLD), plain(below, PLAIN), plain(fit(unread, width), DIM), last
+    return plain(above, BOLD), plain(below, PLAIN), plain(logs_line(placed, width), PLAIN), last
+
+
+def legend(drawn: str, room: int) -> str:
+    """What the letters mean that are there, as many as there is room for, the most needed first."""
+    shown: list[str] = []
+    for letters, words in _LEGEND:
+        if any(letter in drawn for letter in letters) and len("  ".join((*shown, words))) <= room:
+            shown.append(words)
+    return "  ".join(shown)

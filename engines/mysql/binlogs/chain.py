@@ -133,6 +133,8 @@ def _candidates(logs: Iterable[LogFile], start: Coordinates) -> list[LogFile] | 
         if log.name in by_name and by_name[log.name] != replace(log, path=by_name[log.name].path):
             return _flaw(log.name, 0, "there are two different logs of this name", "Keep those of the right server.")
         by_name[log.name] = log
+    if inside := next((log.flaw for log in by_name.values() if log.name.endswith(".ibb") and log.flaw), None):
+        return inside  # and the others are of before that, or of another server
     bases = {log.base for log in by_name.values()}
     if start.file is not None:
         bases = {start.file.rpartition(".")[0]}

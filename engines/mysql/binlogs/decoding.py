@@ -72,20 +72,20 @@ class Payload:
     unpacked: int | None  # bytes, as the event says
 
 
-def query(body: memoryview) -> Query:
+def query(body: memoryview, most: int = LONGEST_TEXT) -> Query:
+    """`most`: bytes of the statement that are wanted."""
     _, _, schema_length, _, status_length = _query(body)
     at = 13 + status_length
     end = at + schema_length
     if end >= len(body):
         raise Malformed("the statement lies behind the event's end")
-    return Query(str(body[at:end], "utf-8", "replace"), bytes(body[end + 1 : end + LONGEST_TEXT + 2]))
+    return Query(str(body[at:end], "utf-8", "replace"), bytes(body[end + 1 : end + most + 2]))
 
 
-def query_compressed(body: memoryview) -> Query:
+def query_compressed(body: memoryview, most: int = LONGEST_TEXT) -> Query:
     """MariaDB, log_bin_compress. Source: MariaDB documentation, "Compressing Events to Reduce Size"."""
     packed = _after_schema(body)
-    schema = query(body).schema
-    return Query(schema, uncompressed(packed, LONGEST_TEXT + 1))
+    return Query(query(body, 0).schema, uncompressed(packed, most + 1))
 
 
 def _after_schema(body: memoryview) -> memoryview:

@@ -25,6 +25,7 @@ from engines.mysql.flavour import Version
 from engines.text import drawable
 
 _NAME: Final = re.compile(r"(.+)\.([0-9]{6,})")
+_IN_INNODB: Final = re.compile(r"(.+?)[-.]([0-9]{6,})\.ibb")  # MariaDB 12.3, binlog_storage_engine
 _ASKED_EVERY: Final = 20_000  # events between two looks at the stop request
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -127,16 +128,28 @@ def read_log(
 
 
 def logs_in(folder: Path) -> tuple[Path, ...]:
-    """The files in a folder that are named as binary logs are, by base and number. Raises RestoreError."""
+    """The files in a folder that are named as binary logs are, by base and number. Raises RestoreError.
+
+    Those inside InnoDB are among them, so that reading them says why they can't be used.
+    """
     try:
         with os.scandir(folder) as entries:
-            named = [(parts, Path(entry.path)) for entry in entries if (parts := name_parts(entry.name))]
+            named = [
+                (parts, Path(entry.path))
+                for entry in entries
+                if (parts := name_parts(entry.name) or _in_innodb(entry.name))
+            ]
     except OSError as error:
         raise RestoreError(
             f"The folder {drawable(str(folder))} can't be read: {error.strerror or error}. Nothing was changed.",
             "Correct where the binary logs are in the configuration, or look at its permissions.",
         ) from error
     return tuple(path for _, path in sorted(named))
+
+
+def _in_innodb(name: str) -> tuple[str, int] | None:
+    found = _IN_INNODB.fullmatch(name)
+    return (found[1], int(found[2])) if found else None
 
 
 def read_logs(

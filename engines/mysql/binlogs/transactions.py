@@ -206,6 +206,8 @@ def _does(one: Transaction, word: str, table: str | None) -> bool:
     verb = {"DELETE": "deleted", "UPDATE": "updated", "INSERT": "inserted"}.get(word)
     if verb is not None and any(getattr(found, verb) != 0 for found in touched):
         return True
+    if verb is not None and one.nature is Nature.ROWS and not one.unclear:
+        return False  # the rows tell; its statements may be about its other tables
     named = None if table is None else table.rpartition(".")[2].lower()
     for statement in one.statements:
         # A statement names its tables in its text alone; what looks like one is shown rather than left out.

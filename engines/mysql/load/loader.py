@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from engines.errors import Refused, RestoreError
 from engines.mysql.connect import Login, Place, close, connect, connection_id, lost, quoted
+from engines.mysql.dumps.code import is_code
 from engines.mysql.dumps.effects import effect_of, words_of
 from engines.mysql.dumps.guards import LEFT_OUT
 from engines.mysql.dumps.packing import Opened, opened
@@ -72,6 +73,7 @@ class Job:
     defer: bool = True  # may indexes be built afterwards?
     binary_log: bool = True
     entry: str = ""  # of a zip
+    code: bool = True  # views, routines, triggers and events too? A staged load leaves them to mysql.stage.code
     done: frozenset[str] = frozenset()  # tables that an earlier attempt completed
 
 
@@ -136,7 +138,7 @@ class _Loading:
         try:
             self.hooks.opened(connection_id(connection))
             if not job.binary_log:
-                _leave_out_of_binary_log(connection)
+                leave_out_of_binary_log(connection)
         except BaseException:
             close(connection)
             raise
@@ -145,7 +147,7 @@ class _Loading:
     # -- the pass over the dump ---------------------------------------------------------------------------
 
     def run(self) -> None:
-        _clear_code(self._main, self.job.schema)
+        _clear_code(self._main, self.job.schema, self.job.rows)
         with opened(self.job.dump, self.job.entry) as dump:
             for part in read(dump.stream):
                 self._look_up(dump)
@@ -174,6 +176,8 @@ class _Loading:
             self._ours = plain_name(part.text[3:].strip()) == self.job.source
             return
         if not self._ours or words.startswith(_SKIPPED) or _about_keys(part.text):
+            return
+        if not self.job.code and is_code(part.text):
             return
         effect = effect_of(part)
         if (effect is not None and effect.what in LEFT_OUT) or b"SQL_LOG_BIN" in part.text.upper():
@@ -341,7 +345,7 @@ def _settings(connection: Connection[Cursor]) -> Settings:
     return Settings(str(row[0]), str(row[1]), str(row[2]), str(row[3]))
 
 
-def _leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
+def leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
     import pymysql
 
     try:
@@ -360,12 +364,16 @@ def _leave_out_of_binary_log(connection: Connection[Cursor]) -> None:
     )
 
 
-def _clear_code(connection: Connection[Cursor], schema: str) -> None:
-    """Drop triggers and views of an earlier attempt: the dump makes them without asking whether they are there."""
+def _clear_code(connection: Connection[Cursor], schema: str, tables: Mapping[str, int]) -> None:
+    """Drop triggers of an earlier attempt: the dump makes them without asking whether they are there."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s", (schema,))
-        for (name,) in list(cursor.fetchall()):
-            cursor.execute(f"DROP TRIGGER IF EXISTS {quoted(str(name))}")
+        cursor.execute(
+            "SELECT trigger_name, event_object_table FROM information_schema.triggers WHERE trigger_schema = %s",
+            (schema,),
+        )
+        for name, table in list(cursor.fetchall()):
+            if str(table) in tables:  # a table that the dump does not have keeps its own
+                cursor.execute(f"DROP TRIGGER IF EXISTS {quoted(str(name))}")
 
 
 def _constraints(connection: Connection[Cursor], schema: str) -> set[str]:

@@ -16,6 +16,7 @@ from engines.recipes.steps import (
     export_step,
     handing_back,
     loss_window,
+    lost,
     make_plan,
     objective,
     stop_step,
@@ -24,7 +25,7 @@ from engines.recipes.steps import (
 from engines.session.plan import BackupIdentity, Gate, GateKind, LossWindow, Plan, PlanKind, Step
 from engines.session.state import SessionState
 from engines.targets import MysqlTarget
-from engines.text import count, size, stamp
+from engines.text import count, size
 
 
 def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
@@ -72,7 +73,10 @@ def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
             id="2.6",
             title="Check prerequisites",
             action="check-ground",
-            shows=("ask whether the server takes this dump, and whether everything needed is allowed",),
+            shows=(
+                "ask whether the server takes this dump, and whether everything needed is allowed",
+                "measure it: a small table in a schema of its own, loaded for a second and dropped",
+            ),
         ),
         export_step("2.7", target),
     )
@@ -138,7 +142,7 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 f"empty schema {target.database} on {target.address}"
                 if found.rebuilds
                 else "replace the dump's tables",
-                f"load {found.dump} ({size(found.dump_size)}, {count(found.tables)} tables) {found.way}",
+                f"load {found.dump} ({_told_dump(found)}) {found.way}",
                 found.logging,
                 *((ghosts,) if found.ghosts else ()),
             ),
@@ -161,7 +165,7 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
             action="load-staged",
             shows=(
                 f"make schema {found.stage} on {target.address}, and an account that can reach nothing else",
-                f"load {found.dump} ({size(found.dump_size)}, {count(found.tables)} tables) into it {found.way}",
+                f"load {found.dump} ({_told_dump(found)}) into it {found.way}",
                 found.logging,
             ),
             undo="the schema is dropped",
@@ -333,13 +337,12 @@ def undo_plan(
     )
 
 
-def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow:
-    """From the last transaction that comes back; without logs, from when the dump was taken."""
-    window = loss_window(state, backup)
-    if found.reaches is None:
-        return window
-    from engines.text import parse_stamp
+def _told_dump(found: Found) -> str:
+    return size(found.dump_size) + (f", {count(found.tables)} tables" if found.tables is not None else "")
 
-    start = found.reaches
-    end = max(parse_stamp(window.end), start)
-    return LossWindow(stamp(start), stamp(end), (end - start).total_seconds())
+
+def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow | None:
+    """From the last transaction that comes back; without logs, from when the dump was taken."""
+    if not found.reach_known:
+        return None
+    return lost(state, found.reaches) if found.reaches is not None else loss_window(state, backup)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
 from engines.errors import UsageError
 from engines.session.state import SessionState
-from engines.text import drawable
+from engines.text import drawable, parse_stamp
 
 _POSITION = re.compile(r"([^/:\s]+\.\d{6,}):(\d+)")
 _GTID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}:(?:[a-z_][a-z0-9_]{0,31}:)?\d+|\d+-\d+-\d+")
+_TICK = timedelta(microseconds=1)
 
 
 class Kind(StrEnum):
@@ -64,6 +65,26 @@ def parse_until(text: str, exclude: tuple[str, ...] = ()) -> Until:
     return Until(Kind.TIME, moment.astimezone(UTC).isoformat().replace("+00:00", "Z"), exclude)
 
 
+def typed(text: str, exclude: tuple[str, ...] = ()) -> Until:
+    """Like `parse_until`, but a time stops just before it: what was committed then is bad, and so would come back.
+
+    It is what --stop-datetime of mysqlbinlog means, too, and where a log has whole seconds it is a second's difference.
+    """
+    until = parse_until(text, exclude)
+    return just_before(parse_stamp(until.value), exclude) if until.kind is Kind.TIME else until
+
+
+def just_before(moment: datetime, exclude: tuple[str, ...] = ()) -> Until:
+    """Everything committed before `moment`; servers count in microseconds."""
+    last = moment.astimezone(UTC) - _TICK
+    return Until(Kind.TIME, last.isoformat().replace("+00:00", "Z"), exclude)
+
+
+def stops_before(until: Until) -> datetime | None:
+    """The first moment whose commits are left out; None where no time was chosen."""
+    return parse_stamp(until.value) + _TICK if until.kind is Kind.TIME else None
+
+
 def _is_date(written: str) -> bool:
     """2026-11-22 could be a GTID of MariaDB's too: whoever types it means the day."""
     try:
@@ -89,8 +110,16 @@ def told(until: Until) -> str:
         case Kind.END:
             words = "to the end of the logs"
         case Kind.TIME:
-            words = f"up to {until.value}"
+            words = _told_time(until)
         case _:
             words = f"to just before {until.value}"
     left_out = f", without {', '.join(until.exclude)}" if until.exclude else ""
     return words + left_out
+
+
+def _told_time(until: Until) -> str:
+    """A stop that was chosen as "just before" is told so, and not as the last microsecond of the second before."""
+    first = stops_before(until)
+    if first is None or first.microsecond % 1000:
+        return f"up to {until.value}"
+    return f"to just before {first.isoformat().replace('+00:00', 'Z')}"

@@ -11,7 +11,7 @@ import msgspec
 
 from engines import checks
 from engines.checks import Panel
-from engines.errors import Refused, RestoreError
+from engines.errors import OtherBytes, Refused, RestoreError
 from engines.recipes import trust
 from engines.recipes.recalling import recall, token
 from engines.recipes.sqlite.facts import planned_swap, rows, told_rows
@@ -22,7 +22,7 @@ from engines.sqlite.files import key
 from engines.sqlite.holders import wait_until_unused
 from engines.sqlite.inspect import Live, look
 from engines.sqlite.proof import Proof, prove
-from engines.sqlite.stage import OtherBytes, Staged, stage
+from engines.sqlite.stage import Staged, stage
 from engines.targets import SqliteTarget
 from engines.text import duration, size, utc_now
 

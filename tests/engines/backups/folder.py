@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from engines.backups.catalogue import Backup, Catalogue, Status, TakenFrom, read
+from engines.backups.places import FileAt
 from engines.backups.verify import verify
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -46,14 +47,10 @@ def copy(
     name = f"{hours_ago:g}-hours-ago.sqlite"
     return Backup(
         name=name,
-        path=Path("/backups") / name,
+        place=FileAt(Path("/backups") / name, size, 0, 1, 1),
         kind="sqlite",
         taken_at=NOON - timedelta(hours=hours_ago),
         taken_at_from=taken_at_from,
-        size=size,
-        mtime_ns=0,
-        inode=1,
-        device=1,
         expected=None,
         status=status,
         evidence=f"made {status} for a test",

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engines.backups.catalogue import Backup, Catalogue, Status, read
+from engines.backups.places import FileAt
 from engines.errors import RestoreError
 from tests.engines.backups.folder import fill, only, without_rights
 
@@ -40,12 +41,8 @@ def test_backups_come_newest_first_by_the_time_in_their_names(tmp_path: Path) ->
 def test_facts_are_those_of_the_file(tmp_path: Path) -> None:
     fill(tmp_path, {"a.sqlite": b"12345"})
     backup, facts = only(read(tmp_path)), (tmp_path / "a.sqlite").stat()
-    assert (backup.size, backup.inode, backup.device, backup.mtime_ns) == (
-        5,
-        facts.st_ino,
-        facts.st_dev,
-        facts.st_mtime_ns,
-    )
+    place = FileAt(tmp_path / "a.sqlite", 5, facts.st_mtime_ns, facts.st_ino, facts.st_dev)
+    assert (backup.place, backup.size) == (place, 5)
     assert backup.path == tmp_path / "a.sqlite"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.backups.catalogue import Backup, Status
-from engines.backups.timeline import Mark, MarkKind, lines, marks
+from engines.backups.timeline import Mark, MarkKind, lines, logs_line, marks
 from tests.engines.backups.folder import NOON, copy
 
 HOUR = timedelta(hours=1)
@@ -84,3 +84,20 @@ def test_marks_never_leave_the_line_and_backups_never_share_a_cell(
     assert len(columns) == len(set(columns))
     assert sum(len(mark.backups) for mark in found) == sum(0 <= minute <= 600 for minute in minutes)
     assert all(len(line) == width for line in lines(found, width))
+
+
+def test_the_logs_and_the_stop_in_them_have_a_line_of_their_own() -> None:
+    spans = [(START - HOUR, NOON - 7 * HOUR), (NOON - 5 * HOUR, NOON)]
+    found = marks([copy(9)], START, NOON, 40, coverage=spans, stop=NOON - 2 * HOUR)
+    assert logs_line(found, 40) == "=============       ============S======="
+    assert lines(found, 40) == (" " * 40, "----V-----------------------------------")
+
+
+def test_a_gap_in_the_logs_that_is_narrower_than_a_cell_is_still_seen() -> None:
+    spans = [(START, NOON - 5 * HOUR), (NOON - 4.999 * HOUR, NOON)]
+    assert logs_line(marks([], START, NOON, 20, coverage=spans), 20) == "==========/========="
+
+
+def test_logs_and_a_stop_outside_of_the_line_are_left_out() -> None:
+    spans = [(START - 3 * HOUR, START - HOUR)]
+    assert logs_line(marks([], START, NOON, 20, coverage=spans, stop=START - HOUR), 20).strip() == ""

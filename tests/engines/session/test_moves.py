@@ -241,6 +241,12 @@ REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
     "stopping another step": (RUNNING, c.Stop("3.2"), "nothing to stop", "Look at the steps"),
     "another backup under way": (RUNNING, c.Choose({}), "is under way", "once it has ended"),
     "another backup after the restore began": (AT_32, c.Choose({}), "keeps its backup", "Undo this restore first"),
+    "leaving something out without a reason": (
+        BEGUN,
+        c.Choose({"name": "c", "deviations": ["transaction 0-1-7 is left out"]}),
+        "needs a reason",
+        "few words",
+    ),
     "an undo under way": (RUNNING, c.Undo("wrong one"), "is under way", "Stop it first"),
     "an undo without a reason": (AT_32, c.Undo(" "), "An undo needs a reason", "few words"),
     "an undo of the undo": (

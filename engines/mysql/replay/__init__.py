@@ -1,0 +1,1 @@
+"""Replays proven binary logs into a schema: what exactly, through which programs, and how far it came."""

@@ -1,0 +1,520 @@
+"""From the verified dump to the restored schema: unused, kept, loaded, replayed, checked, swapped in."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engines import checks
+from engines.errors import Refused, RestoreError
+from engines.mysql import server, sessions, since, snapshot, tables_check
+from engines.mysql.client_load import load_by_client
+from engines.mysql.connect import Login, connection_id, quoted
+from engines.mysql.dumps.facts import DumpFacts
+from engines.mysql.kept_logs import Wanted, keep_logs
+from engines.mysql.load.loader import Hooks, Job, Loaded, LoadProgress, load
+from engines.mysql.programs import Tool, find
+from engines.mysql.queries import NotSaid, rows_of, tables_of, value_of
+from engines.mysql.rebuild import clear as clear_live
+from engines.mysql.rebuild import default_of, load_in_place
+from engines.mysql.replay import pipeline
+from engines.mysql.replay import programs as replaying
+from engines.mysql.replay.plan import ReplayPlan
+from engines.mysql.replay.ways import Hooks as ReplayHooks
+from engines.mysql.replay.ways import Into, Replayed, ReplayProgress
+from engines.mysql.stage import account, code, schema, swap
+from engines.mysql.stage.code import StagedCode
+from engines.mysql.stage.steps import Swap
+from engines.recipes.mysql import ground, reach, staging
+from engines.recipes.recalling import recall, token
+from engines.session.state import SessionState
+from engines.session.work import Work
+from engines.targets import Ghosts, LoadClient, MysqlTarget
+from engines.text import both_zones, count, size, utc_now
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
+
+BEFORE = "before-restore"
+BEFORE_UNDO = "before-undo"
+_ENDING = 60.0  # seconds that a killed connection has to roll back
+
+
+# -- what is opened on the server is journalled first: a later runner ends it --------------------------------
+
+
+@dataclass(slots=True)
+class Opened:
+    """Connections of this step. Their ids are in the journal before they do anything."""
+
+    work: Work
+    ids: list[int]
+
+    def __call__(self, number: int) -> None:
+        self.ids.append(number)
+        self.work.found(connections=list(self.ids))
+
+
+def opened(work: Work, connection: Connection[Cursor]) -> Opened:
+    """`connection` tells since when the server runs: ids count anew after a restart."""
+    work.found(connections=[], server_since=since_when(connection))
+    return Opened(work, [])
+
+
+def since_when(connection: Connection[Cursor]) -> int:
+    """When the server was started, in seconds of its own clock; exact to a second or two."""
+    uptime = rows_of(connection, "SHOW GLOBAL STATUS LIKE 'Uptime'")[0][1]
+    return int(value_of(connection, "SELECT UNIX_TIMESTAMP()")) - int(uptime)
+
+
+def end_connection(connection: Connection[Cursor], number: int) -> None:
+    """KILL it, and wait until the server shows it no more: a rollback takes its time."""
+    with suppress(NotSaid):  # it has just ended by itself
+        rows_of(connection, f"KILL {number}")
+    until = time.monotonic() + _ENDING
+    while any(int(str(row["id"])) == number for row in tables_of(connection, "SHOW PROCESSLIST")):
+        if time.monotonic() > until:
+            raise RestoreError(
+                f"Connection {number} of the dead runner does not end: the server rolls it back.",
+                "Wait until SHOW PROCESSLIST shows it no more, then: reinstate resume.",
+            )
+        rows_of(connection, "DO SLEEP(0.05)")
+
+
+@contextmanager
+def right_server(work: Work, target: MysqlTarget) -> Iterator[Connection[Cursor]]:
+    """A connection to the server that the plan was made for. Raises Refused where another one answers."""
+    with reach.reached(target) as connection:
+        facts = server.look(connection)
+        planned = work.step.params.get("server") or work.state.facts("look").get("identity")
+        if planned and server.identity(facts) != planned:
+            raise Refused(
+                f"Another server answers at {target.address}: {server.identity(facts)}; the plan was made for "
+                f"{planned}. Nothing was changed.",
+                "Find out which one it is. For this one, begin another session.",
+            )
+        yield connection
+
+
+# -- before anything is destroyed -----------------------------------------------------------------------------
+
+
+def prove_unused(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    with right_server(work, target) as connection:
+        usage = sessions.wait_until_unused(
+            connection,
+            target.database,
+            timeout=target.writers_timeout.total_seconds(),
+            say=work.say,
+            stop=work.stopped,
+        )
+    return {"message": f"nobody uses {target.database}; {usage.others} other sessions on the server"}
+
+
+def keep_last_logs(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    """The data that no backup has: fetched, verified, and out of reach of the server's own expiry."""
+    dump = ground.needed_dump(work.state)
+    with right_server(work, target):
+        kept = keep_logs(
+            Wanted(
+                place=reach.place_of(target),
+                login=reach.login_of(target),
+                schema=target.database,
+                folder=str(target.snapshots),
+                name=_name(work, target, "binary-logs"),
+                keep_until=utc_now() + timedelta(days=target.keep_days),
+                target=target.name,
+                session=work.state.id,
+                since=dump.coordinates.file,
+            ),
+            say=work.say,
+            progress=lambda done, total: work.progress(done, total, text="fetching logs"),
+            stop=work.stopped,
+            at=work.at,
+        )
+    missing = f"; no longer on the server: {ground.told_names(kept.missing)}" if kept.missing else ""
+    if kept.flaws:
+        hint = "Look for an undamaged copy of it before the server purges it."
+        work.check(checks.warn("The server's latest binary logs", "; ".join(kept.flaws), hint))
+    return {
+        "kept_logs": msgspec.to_builtins(kept.snapshot),
+        "message": f"{size(kept.snapshot.size)} of logs, verified, kept {target.keep_days} days{missing}",
+    }
+
+
+def keep_safe(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    with right_server(work, target) as connection:
+        if not ground.look(connection, target).schema.exists:
+            return {"message": f"there is nothing to keep: {target.database} does not exist"}
+    return keep(work, target, BEFORE)
+
+
+def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping[str, object]:
+    """A dump of the schema as it is now, read back, with where the binary log stood."""
+    with work.children("mysqldump") as started:
+        taken = snapshot.take(
+            snapshot.Asked(
+                program=find(Tool.DUMP, reach.flavour_of(target)),
+                place=reach.place_of(target),
+                login=reach.login_of(target),
+                schema=target.database,
+                folder=str(target.snapshots),
+                name=_name(work, target, f"{kind}{again}"),
+                keep_until=utc_now() + timedelta(days=target.keep_days),
+                target=target.name,
+                session=work.state.id,
+                private=reach.private(work),
+                kind=kind,
+            ),
+            started=started,
+            say=work.say,
+            progress=lambda done, total: work.progress(done, total, text="dumping"),
+            stop=work.stopped,
+            at=work.at,
+        )
+    return {
+        "snapshot": msgspec.to_builtins(taken),
+        "before": dict(taken.counts),
+        "message": f"{taken.name}, {size(taken.size)}, {count(taken.tables)} tables, {count(taken.rows)} rows, "
+        f"read back, kept until {taken.keep_until[:10]}",
+    }
+
+
+def _name(work: Work, target: MysqlTarget, kind: str) -> str:
+    """The same at every attempt, so that what a killed one left is written over; another where one is complete."""
+    begun = work.state.begun_at or utc_now()
+    name = f"{target.name}-{begun:%Y-%m-%dT%H-%M-%SZ}-{token(work.state)}-{kind}"
+    known = work.state.step(work.step.id)
+    taken = (target.snapshots / f"{name}.toml").exists()
+    return f"{name}-{known.attempt if known else 2}" if taken else name
+
+
+def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:
+    """Nobody uses the schema, and nothing was written to it since it was kept; on a second try it is kept anew first.
+
+    Raises Refused. Where the server writes no binary log, that nobody uses it now is all that can be proven.
+    """
+    with reach.reached(target) as connection:
+        usage = sessions.users_of(connection, target.database)
+    unused = work.check(sessions.unused(usage))
+    if unused.verdict.blocks:
+        raise Refused(f"The schema is in use: {unused.evidence}. It was not touched.", unused.hint)
+    kept = snapshot_of(work.state, work.step.action) or snapshot_of(work.state, action)
+    if kept is None or not kept.log_file:
+        work.say("whether anything was written since the snapshot can't be told: it has no place in a binary log")
+        return
+    written = since.written_since(
+        reach.place_of(target),
+        reach.login_of(target),
+        target.database,
+        since.Point(kept.log_file, kept.log_position),
+        stop=work.stopped,
+    )
+    if not written.transactions:
+        return
+    known = work.state.step(work.step.id)
+    if known is None or known.attempt < 2:
+        raise Refused(
+            f"{target.database} was written to after it was kept: {written}. It was not touched.",
+            "Find out who still writes, and stop it. Trying again (r) keeps it as it is then, and goes on.",
+        )
+    work.say(f"it was written to since it was kept ({written}): it is kept once more, as it is now")
+    work.found(**keep(work, target, kind, again="-again"))
+
+
+def snapshot_of(state: SessionState, action: str) -> snapshot.Snapshot | None:
+    found = state.facts(action).get("snapshot")
+    return msgspec.convert(found, snapshot.Snapshot) if found else None
+
+
+# -- loading ---------------------------------------------------------------------------------------------------
+
+
+def hooks_of(work: Work, tell: Opened) -> Hooks:
+    done: dict[str, int] = {str(name): 0 for name in _complete(work.state, work.step.action)}
+
+    def loaded(table: str, rows: int) -> None:
+        done[table] = rows
+        work.found(tables=sorted(done))
+
+    def progress(now: LoadProgress) -> None:
+        work.progress(now.done, now.total, text=f"{now.table}, {count(now.rows)} rows")
+
+    return Hooks(say=work.say, progress=progress, stop=work.stopped, at=work.at, loaded=loaded, opened=tell)
+
+
+def _complete(state: SessionState, action: str) -> frozenset[str]:
+    """Tables that an earlier attempt of this load completed."""
+    found = state.facts(action).get("tables", ())
+    return frozenset(str(name) for name in found) if isinstance(found, (list, tuple)) else frozenset()
+
+
+@contextmanager
+def bulk(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> Iterator[bool]:
+    """May rows go by LOAD DATA LOCAL? Where the plan may turn local_infile on, it is turned back off, in any case."""
+    if target.client is not LoadClient.OWN:
+        yield False
+        return
+    is_on = bool(int(value_of(connection, "SELECT @@GLOBAL.local_infile")))
+    if is_on or not target.local_infile:
+        yield is_on
+        return
+    work.found(turned_on=["local_infile"])  # first: a later runner turns it off
+    rows_of(connection, "SET GLOBAL local_infile = 1")
+    work.say("local_infile is turned on for the load")
+    try:
+        yield True
+    finally:
+        turn_off(target)
+        work.found(turned_on=[])
+        work.say("local_infile is off again")
+
+
+def turn_off(target: MysqlTarget) -> None:
+    with reach.reached(target) as connection:
+        rows_of(connection, "SET GLOBAL local_infile = 0")
+
+
+def load_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    """In place: the runbook's letter."""
+    _refuse_other_dump(work)
+    begun = bool(work.state.facts("load").get("begun"))
+    if not begun:
+        refuse_written(work, target, "snapshot", BEFORE)
+    work.found(begun=True)
+    with right_server(work, target) as connection:
+        loaded = _load_live(work, target, connection, _complete(work.state, "load"))
+        point = since.here(connection)
+    return {
+        "point": msgspec.to_builtins(point) if point else None,
+        "message": f"{count(loaded.tables)} tables, {count(loaded.rows)} rows; {target.database} is the dump",
+    }
+
+
+def _load_live(work: Work, target: MysqlTarget, connection: Connection[Cursor], done: frozenset[str]) -> Loaded:
+    dump = ground.needed_dump(work.state)
+    rows_of(connection, f"CREATE DATABASE IF NOT EXISTS {quoted(target.database)}")
+    tell = opened(work, connection)
+    hooks = hooks_of(work, tell)
+    rebuild = target.ghosts is Ghosts.REBUILD
+    with bulk(work, target, connection) as by_bulk:
+        job = replace(_job(work, target, dump, target.database, reach.login_of(target), bulk=by_bulk), done=done)
+        if target.client is LoadClient.OWN:
+            return load_in_place(job, dump, rebuild=rebuild, hooks=hooks)
+        default = default_of(job.dump, job.source, job.entry, stop=hooks.stop)
+        clear_live(job, dump, default, rebuild=rebuild, hooks=hooks)
+        with work.children("mysql, fed with the dump") as started:
+            program = find(Tool.CLIENT, reach.flavour_of(target))
+            return load_by_client(job, dump, program, reach.private(work), hooks, started=started)
+
+
+def _refuse_other_dump(work: Work) -> None:
+    staged = staging.staged_dump(work.state)
+    if work.step.params.get("sha256") != staged.sha256:
+        raise Refused("The staged dump is not the one in the plan. Nothing was loaded.", "Choose the backup again.")
+    with Path(staged.path).open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if actual != staged.sha256:
+        raise Refused(
+            f"The staged dump {staged.path} has been changed since it was verified. Nothing was loaded.",
+            "Find out who changed it; choose the backup again.",
+        )
+
+
+def source_of(dump: DumpFacts, target: MysqlTarget) -> str:
+    """The database of the dump that is wanted; empty where it names none."""
+    return target.database if target.database in dump.databases else ""
+
+
+def _job(work: Work, target: MysqlTarget, dump: DumpFacts, into: str, login: Login, *, bulk: bool) -> Job:
+    source = source_of(dump, target)
+    return Job(
+        dump=Path(staging.staged_dump(work.state).path),
+        place=reach.place_of(target),
+        login=login,
+        schema=into,
+        source=source,
+        rows={table.name: table.rows for table in dump.tables if table.database in ("", source)},
+        connections=reach.connections_of(target),
+        bulk=bulk,
+        binary_log=reach.logs_all(target),
+    )
+
+
+def load_staged(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    """Beside the live schema, by an account that can reach nothing else."""
+    _refuse_other_dump(work)
+    with right_server(work, target) as connection:
+        loaded = _load_staged(work, target, connection, _complete(work.state, "load-staged"))
+    names = reach.names_of(target, work.state)
+    return {"message": f"{count(loaded.tables)} tables, {count(loaded.rows)} rows in {names.stage}"}
+
+
+def _load_staged(work: Work, target: MysqlTarget, connection: Connection[Cursor], done: frozenset[str]) -> Loaded:
+    dump, names, session = ground.needed_dump(work.state), reach.names_of(target, work.state), work.state.id
+    logs = reach.logs_all(target)
+    schema.prepare(connection, names, session, binary_log=logs, say=work.say, at=work.at)
+    if not done:
+        schema.empty(connection, names, session, at=work.at)
+    tell = opened(work, connection)
+    tell(connection_id(connection))
+    login = account.make(
+        connection,
+        names,
+        session,
+        reach.login_of(target),
+        reach.flavour_of(target),
+        binary_log=logs,
+        say=work.say,
+        at=work.at,
+    )
+    try:
+        with bulk(work, target, connection) as by_bulk:
+            job = _job(work, target, dump, names.stage, login, bulk=by_bulk)
+            loaded = load(replace(job, done=done, code=False), hooks_of(work, tell))
+        made = _make_code(work, target, connection)
+    finally:
+        account.drop(connection, names, session, say=work.say, at=work.at)
+    work.found(code=msgspec.to_builtins(made))
+    return loaded
+
+
+def _make_code(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> StagedCode:
+    dump = ground.needed_dump(work.state)
+    return code.make(
+        connection,
+        reach.names_of(target, work.state),
+        work.state.id,
+        Path(staging.staged_dump(work.state).path),
+        source=source_of(dump, target),
+        binary_log=reach.logs_all(target),
+        say=work.say,
+        stop=work.stopped,
+        at=work.at,
+    )
+
+
+# -- replaying ---------------------------------------------------------------------------------------------------
+
+
+def replay(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    """In one session and in order. What was cut off is loaded and replayed again from the start: see the note."""
+    plan = staging.replay_of(work.state)
+    if plan is None:
+        raise RestoreError("Nothing is planned to be replayed.", "Skip it, with a reason.")
+    staged = plan.schema != target.database
+    known = work.state.step(work.step.id)
+    with right_server(work, target) as connection:
+        if known is not None and known.attempt > 1:
+            work.say("the earlier replay ended at a point that is not known: the dump is loaded again first")
+            (_load_staged if staged else _load_live)(work, target, connection, frozenset())
+        done = _replay(work, target, connection, plan, staged=staged)
+        point = since.here(connection)
+    reaches = f", the last committed {both_zones(done.reaches)}" if done.reaches else ""
+    return {
+        "point": msgspec.to_builtins(point) if point else None,
+        "message": f"{count(done.transactions)} transactions, {size(done.size)}{reaches}",
+    }
+
+
+def _replay(
+    work: Work, target: MysqlTarget, connection: Connection[Cursor], plan: ReplayPlan, *, staged: bool
+) -> Replayed:
+    names, session = reach.names_of(target, work.state), work.state.id
+    tell = opened(work, connection)
+    login = reach.login_of(target)
+    if staged:
+        login = account.make(
+            connection,
+            names,
+            session,
+            login,
+            reach.flavour_of(target),
+            binary_log=reach.logs_all(target),
+            replays=True,
+            say=work.say,
+            at=work.at,
+        )
+    flavour = reach.flavour_of(target)
+    programs = replaying.Programs(find(Tool.CLIENT, flavour).path, find(Tool.BINLOG, flavour).path)
+
+    def progress(now: ReplayProgress) -> None:
+        when = f", {now.at:%H:%M:%S} UTC" if now.at else ""
+        told = f"{count(now.transactions)} of {count(now.transactions_total)} transactions{when}"
+        work.progress(now.done, now.total, text=told)
+
+    try:
+        with work.children("mysqlbinlog | mysql") as started:
+            hooks = ReplayHooks(
+                say=work.say, progress=progress, stop=work.stopped, at=work.at, opened=tell, started=started
+            )
+            into = Into(place=reach.place_of(target), login=login, private=reach.private(work))
+            return pipeline.replay(plan, into, hooks, programs=programs)
+    finally:
+        if staged:
+            account.drop(connection, names, session, say=work.say, at=work.at)
+
+
+# -- afterwards ---------------------------------------------------------------------------------------------------
+
+
+def check_tables(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    schema_name = str(work.step.params.get("schema", target.database))
+    with right_server(work, target) as connection:
+        opened(work, connection)(connection_id(connection))
+        found = tables_check.check_tables(
+            connection,
+            schema_name,
+            say=work.say,
+            progress=lambda done, total: work.progress(done, total, text="checking"),
+            stop=work.stopped,
+            at=work.at,
+        )
+    check = work.check(tables_check.verdict(found))
+    return {"message": check.evidence}
+
+
+def go_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    """Swap every table in one statement. What is planned is in the journal before anything is done."""
+    names, session = reach.names_of(target, work.state), work.state.id
+    with right_server(work, target) as connection:
+        opened(work, connection)(connection_id(connection))
+        planned = planned_swap(work.state)
+        if planned is None or swap.position(connection, planned).position is swap.Position.OLD:
+            if ground.look(connection, target).schema.exists:
+                refuse_written(work, target, "snapshot", BEFORE)
+            # A swap that was begun has taken the triggers off the stage.
+            made = recall(work.state, "load-staged", "code", StagedCode)
+            planned = swap.plan(
+                connection,
+                names,
+                session,
+                staged=_make_code(work, target, connection) if planned is not None else made,
+                leave_ghosts=target.ghosts is Ghosts.LEAVE,
+                binary_log=reach.logs_all(target),
+            )
+            work.found(swap=msgspec.to_builtins(planned))
+            for line in (*planned.notes, *planned.statements):
+                work.say(line)
+        position = swap.go_live(connection, planned, say=work.say, at=work.at)
+        point = since.here(connection)
+    if position is not swap.Position.NEW:
+        raise RestoreError(f"The {position} schema is live after the swap.", "Look at the log; try again (r), or undo.")
+    return {
+        "point": msgspec.to_builtins(point) if point else None,
+        "message": f"{target.database} is the restored schema; the replaced tables are kept in {names.parked}",
+    }
+
+
+def planned_swap(state: SessionState) -> Swap | None:
+    found = state.facts("swap").get("swap")
+    return msgspec.convert(found, Swap) if found else None

@@ -1,0 +1,250 @@
+"""The folder of safety snapshots: what is in it, what is due, and removing what is due and ours.
+
+Each snapshot has NAME.toml beside it. What that file says is checked, never trusted: a path in it that leads
+elsewhere makes it damaged, and damaged ones are reported, not deleted. What a snapshot holds is its engine's work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from engines.errors import Problem, Refused, RestoreError, UsageError
+from engines.hooks import At, nowhere
+from engines.text import drawable, parse_stamp
+
+ENDINGS = (".sqlite", ".sql.zst")  # of the files that engines keep: a description may name no other
+_FORMAT = "reinstate-snapshot-1"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
+_RESERVED = (*ENDINGS, ".toml", ".part", ".raw")
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """One file of a raw copy."""
+
+    name: str
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RawCopy:
+    """Files kept as they were found, in a folder of their own: a database with its sidecars, binary logs."""
+
+    folder: str
+    files: tuple[RawFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A safety snapshot, as far as every engine has it. `path` is None where only raw files could be kept.
+
+    An engine adds fields: those that are text or numbers are written into the description under their own names.
+    """
+
+    name: str
+    folder: str
+    path: str | None
+    sha256: str
+    size: int  # bytes
+    taken_at: str  # RFC 3339, UTC
+    keep_until: str  # RFC 3339, UTC
+    target: str
+    session: str
+    kind: str
+    of: str  # the database it was taken of: a path, or where its server is and its name
+    raw: RawCopy | None
+
+
+S = TypeVar("S", bound=Snapshot)
+_WRITTEN = ("sha256", "size", "taken_at", "keep_until", "target", "session", "kind", "of")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[S]):
+    """What a snapshot folder holds, newest first, and descriptions that can't be believed."""
+
+    snapshots: tuple[S, ...]
+    damaged: tuple[Problem, ...]
+
+
+def open_folder(folder: str) -> None:
+    """Makes the folder (0700), or refuses one that is a symlink or that others can write. Raises RestoreError."""
+    place = Path(folder)
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = place.lstat()
+    except OSError as error:
+        raise RestoreError(
+            f"The snapshot folder {drawable(folder)} can't be used: {error.strerror}. Nothing was changed.",
+            "Configure a folder on a disk with room, or make this one.",
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
+        raise Refused(
+            f"The snapshot folder {drawable(folder)} is a symlink, or others can write to it. Nothing was changed.",
+            f"chown it to this user and chmod 0700 {drawable(folder)}.",
+        )
+
+
+def refuse_taken(folder: str, name: str) -> None:
+    """A name is used once, and is a plain one."""
+    if not _NAME.match(name) or name.endswith(_RESERVED):
+        raise UsageError(f"{drawable(name)} can't name a snapshot. Nothing was changed.", "Use letters, digits, . _ -")
+    if os.path.lexists(Path(folder, f"{name}.toml")):
+        raise Refused(
+            f"A snapshot {drawable(name)} exists already in {drawable(folder)}. Nothing was changed.",
+            "Use another name; snapshots are never replaced.",
+        )
+
+
+def describe(snapshot: Snapshot) -> None:
+    """Writes NAME.toml beside the snapshot: whole or not at all, 0600, durable."""
+    path = Path(snapshot.folder, f"{snapshot.name}.toml")
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(_toml(snapshot))
+        file.flush()
+        os.fsync(handle)
+    part.rename(path)
+    sync_folder(snapshot.folder)
+
+
+def listed(folder: str, kind: type[S]) -> Listing[S]:
+    """The snapshots that are described in `folder`, newest first. A folder that is not there holds none."""
+    found, damaged = [], []
+    try:
+        names = sorted(entry for entry in os.listdir(folder) if entry.endswith(".toml"))  # noqa: PTH208 - names only
+    except FileNotFoundError:
+        return Listing((), ())
+    for name in names:
+        try:
+            found.append(_read(folder, name.removesuffix(".toml"), kind))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            hint = "It is left alone, and so is what it describes. Mend it, or remove both by hand."
+            damaged.append(Problem(str(Path(folder, name)), "", f"not a snapshot's description: {error}", hint))
+    return Listing(tuple(sorted(found, key=lambda shot: shot.taken_at, reverse=True)), tuple(damaged))
+
+
+def due(folder: str, now: datetime) -> tuple[Snapshot, ...]:
+    """Those whose time is over, oldest first."""
+    over = [shot for shot in listed(folder, Snapshot).snapshots if parse_stamp(shot.keep_until) <= now]
+    return tuple(reversed(over))
+
+
+def prune(folder: str, now: datetime, *, at: At = nowhere) -> tuple[str, ...]:
+    """Removes what is due and ours, and returns the paths removed. The description goes last, so it can be repeated.
+
+    A file of another size than described is somebody's: it and its description stay.
+    """
+    removed: list[str] = []
+    for shot in due(folder, now):
+        parts = [] if shot.path is None else [(shot.path, shot.size)]
+        if shot.raw is not None:
+            parts += [(str(Path(shot.raw.folder, entry.name)), entry.size) for entry in shot.raw.files]
+        if not all(_ours(path, size) for path, size in parts):
+            continue
+        for path, _ in parts:
+            if os.path.lexists(path):
+                Path(path).unlink()
+                removed.append(path)
+                at("prune.unlink.after")
+        if shot.raw is not None and Path(shot.raw.folder).is_dir() and not any(Path(shot.raw.folder).iterdir()):
+            Path(shot.raw.folder).rmdir()
+        description = Path(folder, f"{shot.name}.toml")
+        sync_folder(folder)
+        description.unlink()
+        removed.append(str(description))
+        at("prune.forget.after")
+    if removed:
+        sync_folder(folder)
+    return tuple(removed)
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Makes the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _ours(path: str, size: int) -> bool:
+    """As described, or already gone."""
+    try:
+        status = Path(path).lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(status.st_mode) and status.st_size == size
+
+
+def _read(folder: str, name: str, kind: type[S]) -> S:
+    """Raises ValueError, KeyError or TypeError for a description that was not made by `describe`, or was changed."""
+    with Path(folder, f"{name}.toml").open("rb") as file:
+        table: dict[str, Any] = tomllib.load(file)
+    if table["format"] != _FORMAT or table["name"] != name or not _NAME.match(name):
+        raise ValueError("format or name differ from what was written")
+    parse_stamp(table["keep_until"])
+    parse_stamp(table["taken_at"])
+    own_files = [f"{name}{ending}" for ending in ENDINGS]
+    if not isinstance(table["size"], int) or table.get("file", own_files[0]) not in own_files:
+        raise ValueError("its file is not the one of that name")
+    raw = None
+    if "raw_folder" in table:
+        entries = tuple(RawFile(str(row["name"]), int(row["size"]), str(row["sha256"])) for row in table.get("raw", ()))
+        inside = str(table["raw_folder"])
+        if any(part in ("", ".", "..") or "/" in part for part in (inside, *(entry.name for entry in entries))):
+            raise ValueError("a name in it leads elsewhere")
+        raw = RawCopy(str(Path(folder, inside)), entries)
+    path = str(Path(folder, table["file"])) if "file" in table else None
+    common: dict[str, Any] = {key: str(table[key]) for key in _WRITTEN} | {"size": table["size"]}
+    return kind(name=name, folder=folder, path=path, raw=raw, **common, **_own(table, kind))
+
+
+def _own(table: Mapping[str, Any], kind: type[Snapshot]) -> dict[str, Any]:
+    """The fields that an engine has added, as far as a description holds them."""
+    common = {one.name for one in fields(Snapshot)}
+    own = [one for one in fields(kind) if one.name not in common]
+    must = {one.name for one in own if one.default is MISSING and one.default_factory is MISSING}
+    found = {one.name: table[one.name] for one in own if one.name in table or one.name in must}
+    if not all(isinstance(value, str | int) for value in found.values()):
+        raise ValueError("a field in it is neither text nor a number")
+    return found
+
+
+def _toml(snapshot: Snapshot) -> str:
+    written: dict[str, str | int] = {"format": _FORMAT, "name": snapshot.name}
+    if snapshot.path is not None:
+        written["file"] = Path(snapshot.path).name
+    written |= {key: getattr(snapshot, key) for key in _WRITTEN}
+    common = {one.name for one in fields(Snapshot)}
+    for one in fields(snapshot):
+        value = getattr(snapshot, one.name)
+        if one.name not in common and isinstance(value, str | int):
+            written[one.name] = value
+    if snapshot.raw is not None:
+        written["raw_folder"] = Path(snapshot.raw.folder).name
+    lines = [f"{key} = {_value(value)}" for key, value in written.items()]
+    for entry in () if snapshot.raw is None else snapshot.raw.files:
+        lines += ["", "[[raw]]", f"name = {_value(entry.name)}", f"size = {entry.size}"]
+        lines.append(f"sha256 = {_value(entry.sha256)}")
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: str | int) -> str:
+    """A JSON string is a TOML basic string, but for DEL, which TOML wants escaped, and lone surrogates."""
+    if isinstance(value, int):
+        return str(value)
+    sound = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return json.dumps(sound, ensure_ascii=False).replace("\x7f", "\\u007f")
