@@ -62,7 +62,7 @@ def test_the_demo_is_carried_to_its_end_by_keys_with_a_hint_on_each_page(
         operator.presses("4")
         operator.sees(hint(Page.VALIDATION), "MATCH")
         operator.presses("Escape")
-        operator.confirms("4.10")
+        operator.confirms("4.10", "4.11")
         operator.signs_off("application owner", OWNER)
         operator.sees(hint(Page.HANDOVER))
         operator.presses("h")
