@@ -93,7 +93,6 @@ async def test_a_console_that_is_closed_leaves_the_step_running_and_another_one_
         await operator.sees("Stopped before anything was replaced.")
         (session.ground / "wait").unlink()
         await operator.press("r")
-        # What destroys is confirmed anew.
         await operator.sees("Next: 3.3 Replace.")
         await operator.press("enter")
         await operator.sees("The target's name")
