@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from engines.checks import Panel
 from engines.people import Role
-from engines.session.moves import Ask, AskKind
+from engines.session.moves import Ask, AskKind, blocking_checks
 from engines.session.plan import GateKind, PlanKind
-from engines.session.state import SessionState, Status
+from engines.session.state import SessionState, Status, StepState
 from tui.view import SESSION_PAGES, Line, Page, View
 
 NAMES = {
@@ -196,13 +196,28 @@ def _here(state: SessionState, ask: Ask) -> Next:
             return Next(f"{ask.text} Enter shows the plan.", "approve")
         case AskKind.CHECKS:
             return Next(ask.text, "first one")
-        case AskKind.CHOOSE:
-            return Next(f"{ask.text} Enter: what can be done.", "choose")
         case _:
-            what = (
-                "failed" if known is not None and known.status is Status.FAILED else "has an outcome that is not known"
-            )
-            return Next(f"{name} {what}: {ask.text} Enter: what can be done.", "choose")
+            return Next(_stuck(state, ask), "choose")
+
+
+def _stuck(state: SessionState, ask: Ask) -> str:
+    """What can't go on, the key first: the reason may be longer than there is room for."""
+    known = state.step(ask.step)
+    if known is None:
+        return f"No plan can be made. Enter: what can be done. {ask.text}"
+    name = f"{known.id} {known.step.title}"
+    if passed := _let_pass_since(state, known):
+        return f"{name} failed. Let pass since: {', '.join(passed)}. r does it again; Enter: what else can be done."
+    what = "failed" if known.status is Status.FAILED else "has an outcome that is not known"
+    return f"{name} {what}. Enter: what can be done. {ask.text}"
+
+
+def _let_pass_since(state: SessionState, known: StepState) -> list[str]:
+    """The checks that were overridden after this step failed, where none is left that blocks."""
+    if known.status is not Status.FAILED or known.ended is None or blocking_checks(state, tuple(Panel)):
+        return []
+    when = {name: check.overridden_at for name, check in state.checks.items() if check.override is not None}
+    return [name for name, at in when.items() if at is not None and at >= known.ended]
 
 
 def _sentence(text: str) -> str:

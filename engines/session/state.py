@@ -106,6 +106,7 @@ class CheckState:
     check: Check
     at: datetime
     override: CheckOverridden | None = None
+    overridden_at: datetime | None = None
 
     @property
     def blocks(self) -> bool:
@@ -284,10 +285,10 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             return replace(state, checks={**state.checks, check.name: CheckState(check, at)})
         case CheckOverridden(name=name) as override:
             known = state.checks.get(name)
-            checks = {**state.checks, name: replace(known, override=override)} if known else state.checks
+            passed = {name: replace(known, override=override, overridden_at=at)} if known else {}
             alone = ", break-glass: by the operator alone" if override.break_glass else ""
             return _deviating(
-                _breaking_glass(replace(state, checks=checks), override.break_glass),
+                _breaking_glass(replace(state, checks={**state.checks, **passed}), override.break_glass),
                 at,
                 f"check overridden: {name} was {override.verdict}{alone}",
                 override.actor.name,

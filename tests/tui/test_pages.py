@@ -6,6 +6,7 @@ import pytest
 
 from engines.session import events as e
 from engines.session.plan import PlanKind
+from screens.readiness import prepared
 from tests.tui.story import ANA, BLOCKING, GRID, RESTORE, Story
 from tui.blocked import blocked
 from tui.hints import hint
@@ -103,3 +104,28 @@ def test_the_hints_say_that_nothing_is_changed_only_while_that_is_so() -> None:
     later = (Story().ready().approved(), Story().stopped(), Story().replaced(), over)
     assert not any("Nothing is changed yet" in hint(Page.READINESS, told.state) for told in later)
     assert hint(Page.HANDOVER, over.state) == hint(Page.BACKUPS, over.state) == ""
+
+
+def test_a_failure_names_the_key_before_the_reason() -> None:
+    coming = upcoming(seen(Story().not_staged()), Page.READINESS)
+    assert coming.text.startswith("2.4 Stage the backup failed. Enter: what can be done. The backup shop-")
+
+
+def test_a_failure_whose_check_was_let_pass_is_tried_again() -> None:
+    told = Story().not_staged()
+    told.tell(e.CheckOverridden("backup checksum", "FAIL", ANA, "it is the only one"))
+    coming = upcoming(seen(told), Page.READINESS)
+    assert coming.text.startswith("2.4 Stage the backup failed. Let pass since: backup checksum. r does it again;")
+    told.checked(BLOCKING)
+    assert upcoming(seen(told), Page.READINESS).text.startswith("2.4 Stage the backup failed. Enter: what can be done.")
+
+
+def test_preparation_is_that_of_the_backup_which_is_chosen() -> None:
+    told = Story().ready()
+    told.tell(e.BackupChosen({"name": "another"}))
+    assert prepared(told.state) == ()
+    told.planned()
+    again = [f"2.{n}/r3" for n in range(1, 8)]
+    assert [known.id for known in prepared(told.state)] == again
+    told.ran(*again).planned(PlanKind.RESTORE, RESTORE)
+    assert [known.id for known in prepared(told.state)] == again
