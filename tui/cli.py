@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     _plain(made)
     made = command("plan", "show what a restore would do, and change nothing", json=True)
     _target(made)
-    made.add_argument("--backup", help="the backup's name (default: the newest)")
+    made.add_argument("--backup", help="the backup's name (default: the newest good one from before the incident)")
     _until(made)
     _incident(made)
     _session_of(command("resume", "go on with a session whose runner died"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from engines.backups.verify import verify_all
 from engines.checks import Check
 from engines.config import Config
 from engines.errors import Refused, RestoreError, UsageError
+from engines.incident import Incident
 from engines.recipes import points, rehearsal, sessions, snapshots
 from engines.recipes.mysql import exploring
 from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
@@ -283,8 +285,9 @@ def _refuse_blocked(answers: Sequence[Check]) -> None:
 def plan(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
-    backup = _backup_named(target, arguments.backup)
-    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments), until_of(arguments))
+    incident = incident_of(arguments)
+    backup = _backup_for(target, arguments.backup, incident)
+    dry = rehearsal.dry_run(config, target, backup, incident, until_of(arguments))
     name = digest(dry.plan)
     if arguments.json:
         json(
@@ -309,13 +312,27 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _backup_named(target: Target, name: str | None) -> Backup:
+def _backup_for(target: Target, name: str | None, incident: Incident | None) -> Backup:
+    """The one that was named; else the newest good one from before the incident, which is read to know that it is."""
     catalogue = points.restore_points(target)
     if name:
         return points.find(catalogue, name)
-    if not catalogue.backups:
-        raise RestoreError(f"There is no backup in {catalogue.folder}.", "Correct `backups` and `pattern`.")
-    return catalogue.backups[0]
+    start = incident.about.started_at if incident else None
+    while (backup := points.likely(catalogue, start)) is not None and backup.status is Status.UNCHECKED:
+        found = rehearsal.looked_at(backup)
+        if found.status is Status.UNCHECKED:
+            return found  # an object, which only staging reads
+        if not found.restorable:
+            tell(drawable(f"{shown(found.name)} is {found.status}: {found.evidence}. An older one is taken."))
+        backups = tuple(found if one.place == found.place else one for one in catalogue.backups)
+        catalogue = replace(catalogue, backups=backups)
+    if backup is None:
+        when = f" from before {clock(start)}" if start else ""
+        raise RestoreError(
+            f"There is no backup{when} in {catalogue.folder}. Nothing was changed.",
+            "Correct `backups` and `pattern`, or name another one: --backup NAME.",
+        )
+    return backup
 
 
 def prune(arguments: argparse.Namespace) -> int:

@@ -349,6 +349,20 @@ def test_logs_after_an_sqlite_copy_are_refused_before_anything_is_begun(night: N
     assert not list(store.known_sessions(night.world.folder / "state"))
 
 
+def test_without_a_backup_the_plan_is_for_the_newest_good_one_from_before_the_incident(night: Night) -> None:
+    backups = night.world.folder / "backups"
+    for name in ("2026-11-22T20-20-00Z.sqlite", "2026-11-22T21-00-00Z.sqlite"):  # damaged; after the first bad write
+        (backups / name).write_bytes((backups / BACKUP).read_bytes())
+    listing = backups / "checksums.txt"
+    digest = listing.read_text().split()[0]
+    lines = f"{'0' * 64}  2026-11-22T20-20-00Z.sqlite\n{digest}  2026-11-22T21-00-00Z.sqlite\n"
+    listing.write_text(listing.read_text() + lines)
+    said = night.typed("plan", "box", "--incident", night.world.folder / "incident.toml")
+    assert f"backup    {BACKUP}" in said.out
+    assert "2026-11-22T20-20-00Z.sqlite is MISMATCH" in said.err
+    assert "backup    2026-11-22T21-00-00Z.sqlite" in night.typed("plan", "box").out
+
+
 def test_ctrl_c_leaves_the_session_waiting(night: Night) -> None:
     command = ("restore", "box", "--backup", BACKUP, "--plain")
     with subprocess.Popen(
