@@ -28,6 +28,7 @@ from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
+from tui.pasting import pasted
 from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
@@ -84,13 +85,11 @@ def show(arguments: argparse.Namespace) -> int:
     state = known.state
     out(f"{known.id}: {standing(state)}" + ("" if state.ended else f", runner {'alive' if known.alive else 'gone'}"))
     out(f"record {known.folder / 'session.toml'}")
+    width = max((len(one.id) for one in state.steps), default=0)
     for one in state.steps:
-        told = f" {duration(one.seconds)}" if one.attempt else ""
-        out(
-            drawable(
-                f"  {one.id:<6}{one.status:<9}{one.step.title}{told}" + (f": {one.message}" if one.message else "")
-            )
-        )
+        took = f" {duration(one.seconds)}" if one.attempt else ""
+        message = f": {one.message}" if one.message else ""
+        out(drawable(f"  {one.id:<{width}}  {one.status:<9}{one.step.title}{took}{message}"))
     for check in state.checks.values():
         out("  " + drawable(check_line(check.check)) + (" (overridden)" if check.override else ""))
     for grid in state.grids.values():
@@ -348,7 +347,7 @@ def prune(arguments: argparse.Namespace) -> int:
             out(drawable(f"due since {both_zones(parse_stamp(one.keep_until))}: {one.name}, {size(one.size)}"))
     if not arguments.yes:
         hint = "`reinstate prune --yes` removes what is listed." if due else "No safety snapshot is past its date."
-        out(f"Nothing was removed. {hint}")
+        out(f"Nothing was removed. {pasted(hint, getattr(arguments, 'config', None))}")
     return 0
 
 

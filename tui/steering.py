@@ -25,6 +25,7 @@ from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
 from tui.output import out, tell
+from tui.pasting import pasted
 from tui.plain import Choosing, drive, up_to_when
 
 if TYPE_CHECKING:
@@ -70,20 +71,18 @@ def console(arguments: argparse.Namespace) -> int:
             "The console needs a terminal (standard input, output and error, and TERM other than dumb).",
             "Line by line: reinstate restore TARGET --backup NAME --plain.",
         )
-    config, path = configuration(arguments)
-    return _open(arguments, config=config, config_path=path, incident=arguments.incident)
+    config, _path = configuration(arguments)
+    return _open(arguments, config=config, incident=arguments.incident)
 
 
 def restore(arguments: argparse.Namespace) -> int:
-    config, path = configuration(arguments)
+    config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
     incident = incident_of(arguments)
     if not wants_plain(arguments) and not arguments.backup:
         until = until_of(arguments)
         sessions.check_until(target, until)
-        return _open(
-            arguments, config=config, config_path=path, target=target.name, incident=arguments.incident, until=until
-        )
+        return _open(arguments, config=config, target=target.name, incident=arguments.incident, until=until)
     if not arguments.backup:
         raise UsageError("Which backup? Nothing was changed.", f"reinstate backups {target.name}, then --backup NAME.")
     backup = points.find(points.restore_points(target), arguments.backup)
@@ -142,25 +141,24 @@ def demo(arguments: argparse.Namespace) -> int:
     from engines.demo import sandbox  # here: only the demo needs it
 
     made = sandbox.build(arguments.folder)
+    arguments.config = made.config
     tell(f"The sandbox is in {made.folder}")
     try:
         if wants_plain(arguments):
             return _demo_plain(arguments, made)
         config = load(made.config, privileged=privileged())
-        return _open(
-            arguments, config=config, config_path=made.config, target=made.target, incident=made.incident, hints=True
-        )
+        return _open(arguments, config=config, target=made.target, incident=made.incident, hints=True)
     finally:
         record = sandbox.stop(made)
         if record is not None and not wants_plain(arguments):
             out(f"Record: {record}")
         if record is not None and store.open_session(record.parent).state.ended is None:
-            tell(f"Its session is unfinished. Take it up again: reinstate --config {made.config} resume")
+            tell(pasted("Its session is unfinished. Take it up again: reinstate resume", made.config))
         tell(f"What ran for the sandbox has ended. Its folder stays until you remove it: rm -r {made.folder}")
 
 
 def _demo_plain(arguments: argparse.Namespace, made: Sandbox) -> int:
-    arguments.config, arguments.target, arguments.incident = made.config, made.target, made.incident
+    arguments.target, arguments.incident = made.target, made.incident
     arguments.backup, arguments.plain = made.first_backup, True
     arguments.answers = arguments.answers or made.answers
     return restore(arguments)
@@ -238,7 +236,10 @@ def _follow(
     if not wants_plain(arguments):
         return _open(arguments, config=config, folder=folder)
     answers = answers or answers_of(arguments)
-    return asyncio.run(drive(folder, _operator(arguments, answers), answers, _choosing(folder)))
+    choosing = _choosing(folder)
+    return asyncio.run(
+        drive(folder, _operator(arguments, answers), answers, choosing, getattr(arguments, "config", None))
+    )
 
 
 def _choosing(folder: Path) -> Choosing | None:
@@ -259,7 +260,6 @@ def _open(
     arguments: argparse.Namespace,
     *,
     config: Config | None = None,
-    config_path: Path | None = None,
     target: str | None = None,
     incident: Path | None = None,
     folder: Path | None = None,
@@ -274,7 +274,7 @@ def _open(
     return run(
         Opening(
             config=config,
-            config_path=config_path,
+            config_path=getattr(arguments, "config", None),
             target=target,
             incident=incident,
             folder=folder,

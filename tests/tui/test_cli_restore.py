@@ -312,7 +312,8 @@ def test_a_second_restore_of_the_same_target_is_refused_and_names_the_first(nigh
 def test_at_the_end_of_the_input_the_session_waits_and_can_be_taken_up_and_abandoned(night: Night) -> None:
     said = night.typed("restore", "box", "--backup", BACKUP, "--plain")
     assert said.code == WAITS
-    assert f"The session waits. Go on with: reinstate attach {night.session.name}" in said.out
+    config = night.world.folder / "reinstate.toml"
+    assert f"The session waits. Go on with: reinstate --config {config} attach {night.session.name}" in said.out
     assert night.typed("attach", "--plain", keys="n\nlooked at\nq\n").code == WAITS
     left = night.typed("abandon", "--reason", "a rehearsal")
     assert left.code == DONE, left.all
@@ -332,7 +333,7 @@ def test_a_session_whose_runner_died_is_taken_up_again(night: Night, words: tupl
     until(lambda: gone(runner), "the runner is dead")
     watching = night.typed("attach", "--plain")
     assert watching.code == 1
-    assert f"reinstate resume {night.session.name}" in watching.err
+    assert f"reinstate.toml resume {night.session.name}" in watching.err
     said = night.typed(*words)
     assert said.code == WAITS
     assert "The session waits" in said.out
