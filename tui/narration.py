@@ -33,7 +33,7 @@ from engines.session.events import (
 from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
 from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size
-from tui.pages import at_stake
+from tui.pages import at_stake, taken_up
 
 _RESULTS = {Result.DONE: "done", Result.FAILED: "FAILED", Result.SKIPPED: "skipped", Result.UNKNOWN: "UNKNOWN"}
 
@@ -51,7 +51,7 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield f"Session {begun.session}: {begun.environment.upper()} {begun.engine} {address}"
             yield f"Operator {begun.operator.name} ({begun.operator.how}), on {begun.host}, {begun.tool}"
         case RunnerStarted(reason=reason, pid=pid, torn=torn):
-            yield f"Runner {pid} took the session up again." if reason == "resume" else f"Runner {pid}."
+            yield taken_up(state) if reason == "resume" else f"Runner {pid}."
             if torn:
                 yield f"The journal ended in half a line of {torn} bytes; it was set aside."
         case BackupChosen(backup=backup):
