@@ -96,8 +96,8 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield f"Note by {actor.name}: {text}"
         case UndoAsked(actor=actor, reason=reason):
             yield f"Undo asked by {actor.name}: {reason}"
-        case SessionEnded(how=how, left_behind=left):
-            yield f"Session {how}."
+        case SessionEnded(how=how, reason=reason, left_behind=left):
+            yield f"Session {how}" + (f": {reason.rstrip('. ')}." if reason else ".")
             yield from (f"  left as it is: {line}" for line in left)
         case _:
             return

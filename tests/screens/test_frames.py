@@ -94,7 +94,7 @@ def undoing() -> Story:
 def abandoned() -> Story:
     told = Story().replaced().tell(e.NoteAdded(ANA, "The owner can't be reached."))
     left = ("3.7 Replace the database: the old file is kept",)
-    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand", left))
+    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand.", left))
 
 
 def overridden() -> Story:
