@@ -90,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("target", nargs="?", help="the target's name (default: all)")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     made = command("demo", "build a sandbox and restore it")
+    made.add_argument(
+        "--engine",
+        choices=("sqlite", "mysql", "mariadb"),
+        default="sqlite",
+        help="which database (default: sqlite); for mysql and mariadb a throwaway server is started",
+    )
     made.add_argument("--folder", type=Path, help="where (default: a new temporary folder)")
     _plain(made)
     return top

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,6 @@ from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
 from tui.output import out, tell
-from tui.pasting import pasted
 from tui.plain import Choosing, drive, up_to_when
 
 if TYPE_CHECKING:
@@ -138,23 +138,35 @@ def abandon(arguments: argparse.Namespace) -> int:
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    from engines.demo import sandbox  # here: only the demo needs it
-
-    made = sandbox.build(arguments.folder)
+    made, stop = _sandbox(arguments)
     arguments.config = made.config
     tell(f"The sandbox is in {made.folder}")
+    if made.programs:  # what the runner inherits, so that it finds the server's own client programs
+        os.environ["PATH"] = os.pathsep.join([*made.programs, os.environ.get("PATH", os.defpath)])
     try:
         if wants_plain(arguments):
             return _demo_plain(arguments, made)
         config = load(made.config, privileged=privileged())
         return _open(arguments, config=config, target=made.target, incident=made.incident, hints=True)
     finally:
-        record = sandbox.stop(made)
+        record = stop(made)
         if record is not None and not wants_plain(arguments):
             out(f"Record: {record}")
         if record is not None and store.open_session(record.parent).state.ended is None:
-            tell(pasted("Its session is unfinished. Take it up again: reinstate resume", made.config))
+            tell(f"Its session is unfinished. Take it up again: {made.again}")
         tell(f"What ran for the sandbox has ended. Its folder stays until you remove it: rm -r {made.folder}")
+
+
+def _sandbox(arguments: argparse.Namespace) -> tuple[Sandbox, Callable[[Sandbox], Path | None]]:
+    """The sandbox, and what ends what runs for it."""
+    if arguments.engine == "sqlite":
+        from engines.demo import sandbox  # here, and below: only the demo needs it
+
+        return sandbox.build(arguments.folder), sandbox.stop
+    from engines.demo.mysql import sandbox as on_server
+
+    tell("Making a throwaway server and a shop on it; it takes some seconds.")
+    return on_server.build(arguments.engine, arguments.folder, tell), on_server.stop
 
 
 def _demo_plain(arguments: argparse.Namespace, made: Sandbox) -> int:
