@@ -1,4 +1,4 @@
-"""The one table of keys: bindings, footer, help and the README's list are made from it.
+"""The one table of keys: bindings, footer and help are made from it, and a test compares the README's list with it.
 
 Plain letters, digits, Enter, Esc, Tab, arrows, `?` and F1 only: chords do not survive every terminal and multiplexer.
 """
