@@ -86,8 +86,10 @@ def needed_on_server(
             continue
         guess = int(one.size * (_HEADER + _PER_KEY * one.secondary))
         known = live.get(one.name)
-        if known is not None and known.rows:
-            guess = max(int(known.size / known.rows * one.rows), one.size)
+        if known is not None and known.rows >= one.rows / 2:
+            guess = max(int(known.size / known.rows * one.rows), one.size) if known.rows else one.size
+        elif known is not None:  # most of its rows are gone, and a file does not shrink with them
+            guess = max(guess, known.size)
         tables += guess
         largest = max(largest, int(one.size * _PER_KEY * one.secondary), guess // 4 if one.secondary else 0)
     log = (sum(one.size for one in dump.tables) + replayed) if intent.binary_log and server.log_bin else 0

@@ -323,7 +323,7 @@ def still_stopped(state: SessionState) -> tuple[str, ...]:
 
     What the restore itself replaced is not among them: closing the session has cleared that away.
     """
-    counterparts = {str(known.step.params.get("puts_right")) for known in state.steps}
+    counterparts = {action for known in state.steps for action in _puts_right(known)}
     return tuple(
         _with_undo(known)
         for known in _not_put_right(state)
@@ -335,6 +335,11 @@ def _with_undo(known: StepState) -> str:
     return f"{known.id} {known.step.title}: {known.step.undo}"
 
 
+def _puts_right(known: StepState) -> list[str]:
+    """The actions that this step takes back."""
+    return str(known.step.params.get("puts_right", "")).split()
+
+
 def _not_put_right(state: SessionState) -> tuple[StepState, ...]:
     """Steps with an undo that were begun, and whose opposite has not been carried out after them."""
     return tuple(
@@ -343,7 +348,7 @@ def _not_put_right(state: SessionState) -> tuple[StepState, ...]:
         if known.step.undo
         and known.attempt > 0
         and not any(
-            later.status is Status.DONE and later.step.params.get("puts_right") == known.step.action
+            later.status is Status.DONE and known.step.action in _puts_right(later)
             for later in state.steps[place + 1 :]
         )
     )

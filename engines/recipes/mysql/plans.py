@@ -147,7 +147,7 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 found.logging,
                 *((ghosts,) if found.ghosts else ()),
             ),
-            undo="the safety snapshot is loaded; once the session is over, restore it instead",
+            undo="load the safety snapshot; once the session is over, restore it",
             gates=_typed(target, found),
             destructive=True,
             params={"sha256": found.sha256, "server": found.server, "database": target.database},
@@ -169,7 +169,7 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 f"load {found.dump} ({_told_dump(found)}) into it {found.way}",
                 found.logging,
             ),
-            undo="the schema is dropped",
+            undo="drop the staged schema and its account",
             gates=(CONFIRM,),
             params={"sha256": found.sha256, "server": found.server, "stage": found.stage},
         ),
@@ -195,8 +195,8 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 f"{found.stage} to {target.database}",
                 "make triggers, views, routines and events again",
             ),
-            undo=f"the replaced tables, kept in {found.parked}, are renamed back; once the session is over, "
-            "restore the safety snapshot",
+            undo=f"rename the replaced tables, kept in {found.parked}, back; once the session is over, restore the "
+            "safety snapshot",
             gates=_typed(target, found),
             destructive=True,
             params={"server": found.server, "stage": found.stage, "parked": found.parked},
@@ -263,7 +263,7 @@ def _replay(step_id: str, found: Found, schema: str, *, destructive: bool) -> St
         action="replay",
         shows=found.replay or ("the dump alone is restored: nothing after it",),
         note="In one session and in order. Interrupted, load and replay are done again from the start.",
-        undo="as of the load",
+        undo="load the safety snapshot" if destructive else "drop the staged schema",
         gates=(CONFIRM,),
         configured=bool(found.replay),
         destructive=destructive,
@@ -304,10 +304,10 @@ def undo_plan(
                 id="6.7",
                 title="Put the old schema back",
                 action="put-back",
-                shows=(f"{how}: {target.database} on {target.address}",),
+                shows=(f"{how}: {target.database} on {reach.place_of(target)}",),
                 gates=(Gate(GateKind.TYPED, Role.OPERATOR, "Type the target's name to put the old schema back."),),
                 destructive=True,
-                params={"puts_right": "swap" if swapped else "load"},
+                params={"puts_right": "swap" if swapped else "load replay"},
             ),
             Step(
                 id="6.8",
@@ -325,6 +325,7 @@ def undo_plan(
             action="clear-undone",
             shows=("remove the staged schema, its account and the staged files",),
             gates=(CONFIRM,),
+            params={} if loaded else {"puts_right": "load-staged replay"},
         )
     )
     return make_plan(

@@ -80,8 +80,8 @@ def put_old_back(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         planned = planned_swap(work.state)
         if planned is not None:
             opened(work, connection)(connection_id(connection))
-            position = back.put_back(connection, planned, say=work.say, at=work.at)
-            return {"message": f"{target.database} is as it was before ({position})"}
+            back.put_back(connection, planned, say=work.say, at=work.at)
+            return {"message": f"{target.database} is as it was before: the kept tables are back"}
         kept = _kept(work.state)
         tell = opened(work, connection)
         with bulk(work, target, connection) as by_bulk, work.children("mysql") as started:

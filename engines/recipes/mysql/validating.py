@@ -44,7 +44,14 @@ def _asked(target: MysqlTarget, schema: str, sql: str) -> Answer | str:
 
 
 def compare_staged(work: Work, target: MysqlTarget) -> Mapping[str, object]:
-    return _compare(work, target, reach.names_of(target, work.state).stage, STAGED)
+    found = _compare(work, target, reach.names_of(target, work.state).stage, STAGED)
+    if not any(known.blocks for name, known in work.state.checks.items() if name.startswith(f"{STAGED}: ")):
+        return found
+    # The next steps take the application out of service: not for a copy that can't go live.
+    return {
+        **found,
+        "message": f"{found['message']}. It can't go live like this: decide first (4), nothing is down yet",
+    }
 
 
 def compare_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
 from engines.session.events import Ending
-from engines.session.moves import Wait, next_move
+from engines.session.moves import Wait, left_behind, next_move
 from engines.session.state import SessionState
 from engines.session.verify import verify
 from engines.text import utc_now
@@ -98,3 +98,4 @@ def test_an_undo_brings_back_exactly_what_was_there(world_on: Callable[..., Mysq
     assert world.content() == before
     assert world.schemas() == schemas
     assert state.checks["old schema"].check.verdict == "OK"
+    assert left_behind(state) == ()
