@@ -113,7 +113,7 @@ class Question:
     """A query whose answer proves that a row is back, or gone: one `[[must_contain]]` or `[[must_not_contain]]`."""
 
     query: str = field(metadata={"check": _query, "example": '"SELECT 1 FROM users WHERE id = 7"'})
-    """One SELECT. It is run where nothing can be written."""
+    """One SELECT. It is run where nothing can be written, and kept in the record: no personal data in it."""
 
     name: str = ""
     """What it proves, in words."""

@@ -15,6 +15,7 @@ from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident, read_incident
 from engines.recipes import points, sessions
 from engines.recipes.mysql.until import Kind, Until, typed
+from engines.recipes.snapshots import kept_by
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import connect
@@ -70,20 +71,18 @@ def console(arguments: argparse.Namespace) -> int:
             "The console needs a terminal (standard input, output and error, and TERM other than dumb).",
             "Line by line: reinstate restore TARGET --backup NAME --plain.",
         )
-    config, path = configuration(arguments)
-    return _open(arguments, config=config, config_path=path, incident=arguments.incident)
+    config, _path = configuration(arguments)
+    return _open(arguments, config=config, incident=arguments.incident)
 
 
 def restore(arguments: argparse.Namespace) -> int:
-    config, path = configuration(arguments)
+    config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
     incident = incident_of(arguments)
     if not wants_plain(arguments) and not arguments.backup:
         until = until_of(arguments)
         sessions.check_until(target, until)
-        return _open(
-            arguments, config=config, config_path=path, target=target.name, incident=arguments.incident, until=until
-        )
+        return _open(arguments, config=config, target=target.name, incident=arguments.incident, until=until)
     if not arguments.backup:
         raise UsageError("Which backup? Nothing was changed.", f"reinstate backups {target.name}, then --backup NAME.")
     backup = points.find(points.restore_points(target), arguments.backup)
@@ -140,6 +139,7 @@ def abandon(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     made, stop = _sandbox(arguments)
+    arguments.config = made.config
     tell(f"The sandbox is in {made.folder}")
     if made.programs:  # what the runner inherits, so that it finds the server's own client programs
         os.environ["PATH"] = os.pathsep.join([*made.programs, os.environ.get("PATH", os.defpath)])
@@ -147,9 +147,7 @@ def demo(arguments: argparse.Namespace) -> int:
         if wants_plain(arguments):
             return _demo_plain(arguments, made)
         config = load(made.config, privileged=privileged())
-        return _open(
-            arguments, config=config, config_path=made.config, target=made.target, incident=made.incident, hints=True
-        )
+        return _open(arguments, config=config, target=made.target, incident=made.incident, hints=True)
     finally:
         record = stop(made)
         if record is not None and not wants_plain(arguments):
@@ -172,7 +170,7 @@ def _sandbox(arguments: argparse.Namespace) -> tuple[Sandbox, Callable[[Sandbox]
 
 
 def _demo_plain(arguments: argparse.Namespace, made: Sandbox) -> int:
-    arguments.config, arguments.target, arguments.incident = made.config, made.target, made.incident
+    arguments.target, arguments.incident = made.target, made.incident
     arguments.backup, arguments.plain = made.first_backup, True
     arguments.answers = arguments.answers or made.answers
     return restore(arguments)
@@ -192,9 +190,10 @@ def _unfinished(arguments: argparse.Namespace) -> store.Known:
     known = readable(arguments)
     store.refuse_untrusted(known.folder, privileged=privileged())
     if known.state.ended is not None:
+        kept = " Its safety snapshot is still a restore point: reinstate backups." if kept_by(known.state) else ""
         raise Refused(
             f"Session {known.id} is over ({known.state.ended.how}), so it can't be changed any more.",
-            f"Read it: reinstate show {known.id}. Its safety snapshot is still a restore point: reinstate backups.",
+            f"Read it: reinstate show {known.id}.{kept}",
         )
     return known
 
@@ -249,7 +248,10 @@ def _follow(
     if not wants_plain(arguments):
         return _open(arguments, config=config, folder=folder)
     answers = answers or answers_of(arguments)
-    return asyncio.run(drive(folder, _operator(arguments, answers), answers, _choosing(folder)))
+    choosing = _choosing(folder)
+    return asyncio.run(
+        drive(folder, _operator(arguments, answers), answers, choosing, getattr(arguments, "config", None))
+    )
 
 
 def _choosing(folder: Path) -> Choosing | None:
@@ -270,7 +272,6 @@ def _open(
     arguments: argparse.Namespace,
     *,
     config: Config | None = None,
-    config_path: Path | None = None,
     target: str | None = None,
     incident: Path | None = None,
     folder: Path | None = None,
@@ -285,7 +286,7 @@ def _open(
     return run(
         Opening(
             config=config,
-            config_path=config_path,
+            config_path=getattr(arguments, "config", None),
             target=target,
             incident=incident,
             folder=folder,

@@ -132,30 +132,47 @@ def _newest(database: Database, expectation: Expectation) -> Check:
     if isinstance(found, str):
         return checks.unknown(name, found, "Correct newest_column in the incident report.", Panel.VALIDATION)
     newest = found.rows[0][0] if found.rows else None
-    reached = _reached(newest, least)
-    told = f"{drawable(str(newest))}, at least {least} is expected"
+    moment = _moment(newest) if isinstance(least, datetime) else None
+    reached = _reached(newest if moment is None else moment, least)
+    wanted = f"at least {_told(least)} is expected"
     if reached is None:
-        return checks.unknown(name, told, "The two can't be compared: correct the report.", Panel.VALIDATION)
+        told = f"what is in the column can't be compared: {wanted}"
+        return checks.unknown(name, told, "Correct newest_column or newest_min in the report.", Panel.VALIDATION)
+    # A time says how old the data is. Any other value is the row's own and stays out of the record.
+    found_there = (
+        _told(moment) if moment else "recent enough" if reached else "too old" if newest is not None else "none"
+    )
     if reached:
-        return checks.ok(name, told, Panel.VALIDATION)
-    return checks.fail(name, told, "The backup is older than the report expects.", Panel.VALIDATION)
+        return checks.ok(name, f"{found_there}, {wanted}", Panel.VALIDATION)
+    return checks.fail(
+        name, f"{found_there}, {wanted}", "The backup is older than the report expects.", Panel.VALIDATION
+    )
+
+
+def _moment(value: object) -> datetime | None:
+    """A column's value as a moment, None where it is none. Times without a zone are UTC, as Laravel writes them."""
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        moment = datetime.fromisoformat(str(value))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _reached(newest: object, least: object) -> bool | None:
-    """Compares a column's value with a moment or a number. Times without a zone are UTC, as Laravel writes them."""
+    """Is a moment or a number at least what is expected? None where the two can't be compared."""
     if newest is None:
         return False
-    if isinstance(least, datetime):
-        try:
-            if isinstance(newest, int | float):
-                return datetime.fromtimestamp(newest, UTC) >= least
-            moment = datetime.fromisoformat(str(newest))
-        except (ValueError, OverflowError, OSError):
-            return None
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) >= least
-    if isinstance(least, int) and isinstance(newest, int | float):
+    if isinstance(newest, datetime) and isinstance(least, datetime):
+        return newest >= least
+    if isinstance(newest, int | float) and isinstance(least, int | float):
         return newest >= least
     return None
+
+
+def _told(expected: object) -> str:
+    return f"{expected.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if isinstance(expected, datetime) else str(expected)
 
 
 def _question(database: Database, question: Question, *, wanted: bool) -> Check:
@@ -173,7 +190,8 @@ def _question(database: Database, question: Question, *, wanted: bool) -> Check:
             Panel.VALIDATION,
         )
     # Row values stay out of journal and record: only whether something was found is told.
-    evidence = f"found ({len(found.rows)}{'+' if found.cut else ''} rows)" if hit else "not found"
+    many = found.cut or len(found.rows) != 1
+    evidence = f"found ({len(found.rows)}{'+' if found.cut else ''} row{'s' if many else ''})" if hit else "not found"
     if hit is wanted:
         return checks.ok(name, evidence, Panel.VALIDATION)
     hint = "The wanted row is not in this backup." if wanted else "The bad write is in this backup: take an older one."

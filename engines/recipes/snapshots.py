@@ -1,12 +1,20 @@
-"""The safety snapshots of a target: which are due, and removing those."""
+"""The safety snapshots of a target: which a session made, which are due, and removing those."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from engines import shelf
+from engines.session.state import SessionState
 from engines.shelf import Snapshot
 from engines.targets import Target
+
+
+def kept_by(state: SessionState) -> bool:
+    """Did this session take a safety snapshot that can be restored? Raw files alone are none."""
+    snapshot_made = state.facts("snapshot").get("snapshot")
+    return isinstance(snapshot_made, Mapping) and bool(snapshot_made.get("path"))
 
 
 def due(target: Target, now: datetime) -> tuple[Snapshot, ...]:

@@ -1,6 +1,7 @@
 """What can happen in a session. Each event is a fact, written once, in the journal's order.
 
-Row values and statement text stay out: events carry counts, names, digests and what people typed.
+The database's rows and statements stay out: events carry counts, names, times, digests and what people wrote, the
+incident report's own queries among it (docs/record.md).
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _measures(state: SessionState) -> dict[str, object]:
     steps = [known for known in state.steps if known.started]
     return {
         "working_seconds": round(sum(known.seconds for known in steps), 3),
-        "waiting_seconds": round(sum(known.waiting_seconds for known in steps), 3),
+        "waiting_seconds": round(state.waited, 3),
         "whole_seconds": _seconds(state.begun_at, state.ended_at),
         "until_restored_seconds": _seconds(state.begun_at, _ended(steps, "replace")),
         "downtime_seconds": _downtime(steps),
@@ -243,7 +243,7 @@ def _step(known: StepState) -> dict[str, object]:
         "started": known.started,
         "ended": known.ended,
         "working_seconds": round(known.seconds, 3),
-        "waiting_seconds": round(known.waiting_seconds, 3),
+        "waiting_seconds": round(known.waited, 3),
         "shown": list(known.step.shows),
         "commands": [{"command": command, "exit": code} for command, code in known.commands],
         "message": known.message or None,
@@ -270,6 +270,9 @@ def _check(known: CheckState) -> dict[str, object]:
     }
 
 
+_NOTHING: tuple[object, ...] = ("", [], ())
+
+
 def _toml(value: object) -> dict[str, object]:
     converted = _plain(value)
     assert isinstance(converted, dict)  # noqa: S101 - called with a table only
@@ -277,14 +280,12 @@ def _toml(value: object) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """TOML's types only: times as stamps, no nulls, no empty arrays of tables."""
+    """TOML's types only: times as stamps. What is not known is absent: nulls, empty texts, empty arrays."""
     match value:
         case datetime():
             return stamp(value)
         case Mapping():
-            return {
-                str(key): _plain(item) for key, item in value.items() if item is not None and item != [] and item != ()
-            }
+            return {str(key): _plain(item) for key, item in value.items() if item is not None and item not in _NOTHING}
         case str():
             return str(value)
         case bool() | int() | float():

@@ -17,6 +17,7 @@ from engines.session.events import (
     CheckOverridden,
     ChildEnded,
     ChildStarted,
+    Ending,
     Entry,
     FactFound,
     GateGiven,
@@ -74,11 +75,11 @@ class StepState:
     status: Status = Status.PENDING
     attempt: int = 0
     touched: bool = False  # has an attempt ended that may have changed something?
-    ready_at: datetime | None = None  # when it could first have been started
     first_started: datetime | None = None
     started: datetime | None = None  # of the latest attempt
     ended: datetime | None = None
     seconds: float = 0.0  # of work, people's waiting apart
+    waited: float = 0.0  # seconds in which it was next and no step ran: people's time
     message: str = ""
     hint: str = ""
     facts: Mapping[str, object] = field(default_factory=lambda: _EMPTY)
@@ -100,19 +101,13 @@ class StepState:
             given.remove((gate.kind, gate.role))
         return None
 
-    @property
-    def waiting_seconds(self) -> float:
-        """How long the step waited for people before it was started."""
-        if self.ready_at is None or self.started is None:
-            return 0.0
-        return max((self.started - self.ready_at).total_seconds(), 0.0)
-
 
 @dataclass(frozen=True, slots=True)
 class CheckState:
     check: Check
     at: datetime
     override: CheckOverridden | None = None
+    overridden_at: datetime | None = None
 
     @property
     def blocks(self) -> bool:
@@ -188,6 +183,7 @@ class SessionState:
     undo_asked: UndoAsked | None = None
     ended: SessionEnded | None = None
     ended_at: datetime | None = None
+    waited: float = 0.0  # seconds in which no step ran, also those of steps that no plan lists any more
     last_seq: int = 0
     last_at: datetime | None = None
 
@@ -251,7 +247,7 @@ def fold(entries: Iterable[Entry]) -> SessionState:
 
 def after(state: SessionState, entry: Entry) -> SessionState:
     """The state once `entry` has happened. Pure: no clock, no file, no decision about what is allowed."""
-    state = replace(state, last_seq=entry.seq, last_at=entry.at)
+    state = replace(_waiting(state, entry.at), last_seq=entry.seq, last_at=entry.at)
     at = entry.at
     match entry.event:
         case SessionBegun() as begun:
@@ -281,21 +277,26 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 grids={},
             )
         case KeyboardTaken() as taken:
-            return replace(state, keyboard=taken.actor, handovers=(*state.handovers, (at, taken)))
+            # The operator's own first console takes it from nobody: the session was begun before there was one.
+            holder, actor = state.keyboard, taken.actor
+            own = holder is not None and not holder.console and (holder.name, holder.login) == (actor.name, actor.login)
+            handovers = state.handovers if own else (*state.handovers, (at, taken))
+            return replace(state, keyboard=actor, handovers=handovers)
         case PlanMade(plan=plan, digest=digest):
-            return _with_plan(state, plan, digest, at)
+            return _with_plan(state, plan, digest)
         case PlanRefused() as refused:
             return replace(state, plan_refused=refused)
         case CheckDone(check=check):
             return replace(state, checks={**state.checks, check.name: CheckState(check, at)})
         case CheckOverridden(name=name) as override:
             known = state.checks.get(name)
-            checks = {**state.checks, name: replace(known, override=override)} if known else state.checks
+            passed = {name: replace(known, override=override, overridden_at=at)} if known else {}
             alone = ", break-glass: by the operator alone" if override.break_glass else ""
+            chosen = f" (backup {state.backup['name']})" if state.backup.get("name") else ""
             return _deviating(
-                _breaking_glass(replace(state, checks=checks), override.break_glass),
+                _breaking_glass(replace(state, checks={**state.checks, **passed}), override.break_glass),
                 at,
-                f"check overridden: {name} was {override.verdict}{alone}",
+                f"check overridden: {name} was {override.verdict}{chosen}{alone}",
                 override.actor.name,
                 override.reason,
             )
@@ -348,9 +349,9 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             known_step = state.step(step)
             state = _with_step(state, step, lambda s: replace(s, status=Status.SKIPPED, ended=at, skipped_for=reason))
             title = known_step.step.title if known_step else step
-            return _deviating(_ready(state, at), at, f"step skipped: {step} {title}", actor.name, reason)
+            return _deviating(state, at, f"step skipped: {step} {title}", actor.name, reason)
         case StepRetried(step=step):
-            return _with_step(state, step, lambda s: _again(s, at))
+            return _with_step(state, step, _again)
         case StopAsked(step=step):
             return replace(state, stop_asked=step)
         case GridMade(where=where, rows=rows):
@@ -362,16 +363,18 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 replace(state, undo_asked=undo, plan_refused=None), at, "undo", undo.actor.name, undo.reason
             )
         case SessionEnded() as ended_session:
-            return replace(state, ended=ended_session, ended_at=at)
+            state = replace(state, ended=ended_session, ended_at=at)
+            if ended_session.how is Ending.ABANDONED:
+                return _deviating(state, at, "abandoned", entry.by, ended_session.reason)
+            return state
 
 
-def _with_plan(state: SessionState, plan: Plan, digest: str, at: datetime) -> SessionState:
+def _with_plan(state: SessionState, plan: Plan, digest: str) -> SessionState:
     # Steps that were never begun go with the plan that listed them.
     kept = tuple(known for known in state.steps if known.attempt > 0 or known.status is Status.SKIPPED)
     taken = {known.id for known in kept}
     steps = tuple(_renamed(StepState(step, plan.kind, plan.revision), taken, plan.revision) for step in plan.steps)
-    state = replace(state, plan=plan, plan_digest=digest, plan_refused=None, steps=(*kept, *steps), stop_asked="")
-    return _ready(state, at)
+    return replace(state, plan=plan, plan_digest=digest, plan_refused=None, steps=(*kept, *steps), stop_asked="")
 
 
 def _renamed(known: StepState, taken: set[str], revision: int) -> StepState:
@@ -392,9 +395,9 @@ def _keyless(known: StepState) -> StepState:
     return replace(known, gates=tuple(gate for gate in known.gates if gate.gate in kept))
 
 
-def _again(known: StepState, at: datetime) -> StepState:
+def _again(known: StepState) -> StepState:
     """Trying again is a key of its own, and enough for what is harmless. What destroys is confirmed anew."""
-    pending = replace(known, status=Status.PENDING, ready_at=at)
+    pending = replace(known, status=Status.PENDING)
     return _keyless(pending) if known.step.destructive else pending
 
 
@@ -402,11 +405,14 @@ def _breaking_glass(state: SessionState, reason: str) -> SessionState:
     return replace(state, break_glass=(*state.break_glass, reason)) if reason else state
 
 
-def _ready(state: SessionState, at: datetime) -> SessionState:
-    upcoming = state.next_step
-    if upcoming is None or upcoming.status is not Status.PENDING:
+def _waiting(state: SessionState, at: datetime) -> SessionState:
+    """Time since the last event in which no step ran. It is the next step's, whatever the event turns out to be."""
+    if state.last_at is None or state.running is not None or state.ended is not None:
         return state
-    return _with_step(state, upcoming.id, lambda s: replace(s, ready_at=at))
+    passed = max((at - state.last_at).total_seconds(), 0.0)
+    state = replace(state, waited=state.waited + passed)
+    upcoming = state.next_step
+    return _with_step(state, upcoming.id, lambda s: replace(s, waited=s.waited + passed)) if upcoming else state
 
 
 def _with_step(state: SessionState, step_id: str, change: Change) -> SessionState:
@@ -436,7 +442,7 @@ def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionS
             skipped_for=ended.message if status is Status.SKIPPED else "",
         ),
     )
-    return _ready(replace(state, stop_asked=""), at)
+    return replace(state, stop_asked="")
 
 
 def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str) -> SessionState:

@@ -20,6 +20,7 @@ from engines.backups.catalogue import Catalogue
 from engines.errors import RestoreError
 from engines.recipes.mysql.exploring import Span, staged
 from engines.recipes.mysql.until import Kind, Until
+from engines.recipes.sqlite.plans import undo_plan
 from engines.session import events as e
 from engines.session.plan import PlanKind, log_name
 from engines.session.store import Known
@@ -85,17 +86,15 @@ def failed() -> Story:
 def undoing() -> Story:
     told = Story().replaced()
     told.tell(e.UndoAsked(ANA, "the wrong backup"))
-    steps = (
-        story.step("6.6", "Keep the present state", "keep-present", story.CONFIRM),
-        story.step("6.7", "Put the old database back", "put-back", story.TYPED, destructive=True),
-    )
-    return told.planned(PlanKind.UNDO, steps)
+    written = ("nothing was written since it went live: nothing is discarded",)
+    plan = undo_plan(told.state, story.SHOP, {}, written, "the wrong backup")
+    return told.planned(PlanKind.UNDO, plan.steps)
 
 
 def abandoned() -> Story:
     told = Story().replaced().tell(e.NoteAdded(ANA, "The owner can't be reached."))
     left = ("3.7 Replace the database: the old file is kept",)
-    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand", left))
+    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand.", left))
 
 
 def overridden() -> Story:
@@ -166,6 +165,8 @@ SCENES = {
         lambda: joined(Story().begun().planned().ran("2.1", "2.2").started("2.3")),
         "2.3 Check prerequisites is",
     ),
+    "readiness-not-staged": Scene(lambda: joined(Story().not_staged()), "Enter: what can be done"),
+    "readiness-decide": Scene(lambda: joined(Story().not_staged()), "try the step", ("enter",), "Enter: what can"),
     "readiness-ready": Scene(lambda: joined(Story().ready()), "Enter shows the plan"),
     "readiness-blocked": Scene(lambda: joined(Story().ready().checked(BLOCKING, UNSURE)), "2 checks block"),
     "readiness-check": Scene(
@@ -175,13 +176,13 @@ SCENES = {
     "readiness-approve": Scene(lambda: joined(Story().ready()), "approves exactly", ("enter",), "Enter shows the plan"),
     "restore-confirm": Scene(lambda: joined(Story().ready().approved()), "Next: 3.2"),
     "restore-running": Scene(running, "ETA 0:42"),
-    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop queue workers failed"),
-    "restore-decide": Scene(lambda: joined(failed()), "try the step", ("enter",), "3.3 Stop queue"),
+    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop the queue workers failed."),
+    "restore-decide": Scene(lambda: joined(failed()), "try the step", ("enter",), "3.3 Stop the queue"),
     "restore-typed": Scene(lambda: joined(Story().stopped()), "Enter runs it", ("enter",), "Next: 3.7"),
     "restore-undo": Scene(lambda: joined(undoing()), "Steps of the undo"),
     "restore-gone": Scene(lambda: World(told=Story().ready().approved().given("3.2").started("3.2")), "is gone"),
     "restore-interrupt": Scene(running, "Nothing was interrupted", ("ctrl+c",), "ETA 0:42"),
-    "validation": Scene(lambda: joined(Story().compared(GRID)), "MISMATCH, expected", ("4",), "Next: 4.7"),
+    "validation": Scene(lambda: joined(Story().compared(GRID)), "MISMATCH, expected", ("4",), "Next: 4.2"),
     "handover": Scene(lambda: joined(Story().handed_over()), "not yet (omar)"),
     "handover-abandoned": Scene(lambda: World(told=abandoned()), "going on by hand"),
     "server-backups": Scene(server_before, "asks up to when", ("enter",), "shop@db1", server=True),

@@ -18,14 +18,17 @@ from engines.recipes import points
 from engines.recipes.mysql.exploring import Opened, facts_of
 from engines.recipes.mysql.exploring import open_logs as opened
 from engines.recipes.mysql.exploring import staged as staged_in
+from engines.recipes.mysql.facts import Found
+from engines.recipes.mysql.plans import prepare_plan, restore_plan
 from engines.recipes.mysql.until import Kind, Until, until_of
 from engines.session import events as e
-from engines.session.plan import BackupIdentity, PlanKind, TargetIdentity
+from engines.session.plan import BackupIdentity, PlanKind, Step, TargetIdentity
+from engines.session.state import SessionState
 from engines.targets import Environment, MysqlTarget
 from engines.text import stamp
 from tests.engines.mysql.binlogs.forge import NOON, Forge
 from tests.tui import story
-from tests.tui.story import ANA, PEOPLE, SESSION, Story, step
+from tests.tui.story import ANA, PEOPLE, SESSION, Story
 
 DB1 = MysqlTarget(
     name="shop",
@@ -45,14 +48,6 @@ INCIDENT = Incident(
 )
 BAD = "binlog.000002:2772"  # where the bad transaction begins in `logs`
 BEFORE = Until(Kind.POSITION, BAD)
-PREPARE = (
-    step("2.1", "Look at the server and the schema", "look"),
-    step("2.2", "Check disk space", "check-space"),
-    step("2.3", "Stage the dump", "stage"),
-    step("2.4", "Read the dump to its end", "read-dump"),
-    step("2.5", "Fetch and prove the binary logs", "stage-logs"),
-    step("2.6", "Check prerequisites", "check-ground"),
-)
 
 
 def dump(hours: int, status: Status = Status.VERIFIED, evidence: str = "") -> Backup:
@@ -61,6 +56,34 @@ def dump(hours: int, status: Status = Status.VERIFIED, evidence: str = "") -> Ba
     name = f"shop-{taken:%Y-%m-%dT%H-%M-%SZ}.sql.gz"
     place = FileAt(Path("/srv/dumps") / name, size=1_300_000_000)
     return replace(made, name=name, place=place, taken_at=taken)
+
+
+def _steps(make: PlanKind) -> tuple[Step, ...]:
+    """As the recipe makes them; what is not configured left out."""
+    state = SessionState(backup=points.to_table(dump(10), BEFORE))
+    found = Found(
+        server="MySQL on db1:3306",
+        dump=dump(10).name,
+        dump_size=1_300_000_000,
+        sha256="ab" * 32,
+        tables=31,
+        way="over 2 connections, indexes afterwards",
+        logging="written to the binary log",
+        staged=True,
+        stage="shop_r7f3a_new",
+        parked="shop_r7f3a_old",
+        readable=True,
+        rebuilds=True,
+        logs_kept=True,
+        replay=("36 593 transactions, 33 MB of log",),
+        details={"version": "9.7.4"},
+    )
+    plan = prepare_plan(state, DB1) if make is PlanKind.PREPARE else restore_plan(state, DB1, found)
+    return tuple(step for step in plan.steps if step.configured)
+
+
+PREPARE = _steps(PlanKind.PREPARE)
+RESTORE = _steps(PlanKind.RESTORE)
 
 
 def catalogue() -> Catalogue:
@@ -139,7 +162,7 @@ class ServerStory(Story):
         return self
 
     def ready(self) -> ServerStory:
-        self.prepared().planned(PlanKind.RESTORE, story.RESTORE)
+        self.prepared().planned(PlanKind.RESTORE, RESTORE)
         return self
 
     def opened(self) -> Opened:

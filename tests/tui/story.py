@@ -13,11 +13,11 @@ from engines.backups.places import FileAt
 from engines.checks import Check, Panel, Verdict, fail, ok, unknown, warn
 from engines.config import Config, to_table
 from engines.people import Person, Role
+from engines.recipes.sqlite.facts import Found
+from engines.recipes.sqlite.plans import prepare_plan, restore_plan
 from engines.session import events as e
 from engines.session.plan import (
     BackupIdentity,
-    Gate,
-    GateKind,
     LossWindow,
     Plan,
     PlanKind,
@@ -26,19 +26,37 @@ from engines.session.plan import (
     digest,
 )
 from engines.session.state import SessionState, after
-from engines.targets import Environment, SqliteTarget
+from engines.sqlite.stage import Staged
+from engines.sqlite.swap import Swap
+from engines.targets import Application, Environment, SqliteTarget
 from engines.text import stamp
 
 NIGHT = datetime(2026, 11, 22, 20, 4, 11, tzinfo=UTC)
 SESSION = "2026-11-22T20-04-11Z-production-7f3a"
 FOLDER = Path("/var/lib/reinstate/sessions") / SESSION
 ANA = e.Actor("ana", "ana", console="c1")
+# As Laravel is, without a way to freeze deploys, to stop the scheduler or to run smoke tests.
+APPLICATION = Application(
+    Path("/srv/shop"),
+    env_file=Path("/srv/shop/.env"),
+    maintenance_on=("php", "artisan", "down", "--render=errors::503-maintenance"),
+    maintenance_off=("php", "artisan", "up"),
+    maintenance_check=("test", "-e", "storage/framework/down"),
+    workers_stop=("php", "artisan", "queue:restart"),
+    workers_start=("supervisorctl", "start", "shop-worker:*"),
+    workers_check=("pgrep", "-f", "artisan queue:work"),
+    migrations=("php", "artisan", "migrate:status"),
+    health_url="http://127.0.0.1:8000/health",
+    logs=(Path("/srv/shop/storage/logs/laravel.log"),),
+    log_errors=(r"\.(ERROR|CRITICAL|ALERT|EMERGENCY):",),
+)
 SHOP = SqliteTarget(
     "shop",
     "sqlite",
     Environment.PRODUCTION,
     Path("/srv/shop/database/database.sqlite"),
     Path("/srv/shop/storage/backups/sqlite"),
+    application=APPLICATION,
 )
 STAGING = replace(SHOP, name="shop-staging", environment=Environment.STAGING, database=Path("/srv/staging/db.sqlite"))
 PEOPLE = (
@@ -47,10 +65,6 @@ PEOPLE = (
     Person("omar", "omar", (Role.OWNER,)),
 )
 CONFIG = Config({"shop": SHOP, "shop-staging": STAGING}, Path("/var/lib/reinstate"), PEOPLE)
-CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
-TYPED = Gate(GateKind.TYPED, Role.OPERATOR, "Going live. Type the target's name, shop.")
-OWNER_SIGNS = Gate(GateKind.SIGN_OFF, Role.OWNER, "I have validated the business workflows: the data is right.")
-COMMANDER_SIGNS = Gate(GateKind.SIGN_OFF, Role.COMMANDER, "Completion is announced; the session is closed.")
 BACKUP = {
     "name": "shop-2026-11-22T19-00-00Z.sqlite",
     "path": "/srv/shop/storage/backups/sqlite/shop-2026-11-22T19-00-00Z.sqlite",
@@ -60,32 +74,18 @@ BACKUP = {
 }
 
 
-def step(step_id: str, title: str, action: str, *gates: Gate, **more: object) -> Step:
-    shows = (f"php artisan {action}",)
-    return Step(id=step_id, title=title, action=action, shows=shows, gates=gates, **more)  # type: ignore[arg-type]  # each test names fields of Step
+def _found() -> Found:
+    """What preparing found: the plan of the restore is made from it."""
+    live = str(SHOP.database)
+    staged = Staged(f"{live}.7f3a.staged", 1, 2, 812_000_000, 0, "ab" * 32, (), "", str(BACKUP["path"]))
+    kept, undone = f"{live}.7f3a.kept", f"{live}.7f3a.undone"
+    swap = Swap("7f3a", live, staged.path, kept, undone, None, "database", "wal", staged, 33, 33, 0o660, "wal")
+    return Found(swap, "database", 850_000_000, 90e6)
 
 
-PREPARE = (
-    step("2.1", "Look at the live database", "look"),
-    step("2.2", "Check disk space", "check-space"),
-    step("2.3", "Check prerequisites", "check-ground"),
-    step("2.4", "Stage the backup", "stage"),
-    step("2.5", "Prove the staged copy", "prove"),
-    step("2.6", "Compare with the incident report", "compare-staged"),
-)
-RESTORE = (
-    step("3.1", "Freeze deploys", "freeze", CONFIRM, configured=False, optional=True),
-    step("3.2", "Maintenance mode", "maintenance-on", CONFIRM, undo="php artisan up", optional=True),
-    step("3.3", "Stop queue workers", "stop-workers", CONFIRM, undo="start them again", optional=True),
-    step("3.5", "Prove that nobody has the database open", "prove-unused", CONFIRM),
-    step("3.6", "Safety snapshot", "snapshot", CONFIRM),
-    step("3.7", "Replace the database", "replace", TYPED, destructive=True, undo="the old file is kept beside the new"),
-    step("4.1", "Compare the live database with the incident report", "compare-live", CONFIRM),
-    step("4.7", "Start queue workers", "start-workers", CONFIRM, params={"puts_right": "stop-workers"}),
-    step("4.8", "Leave maintenance mode", "maintenance-off", CONFIRM, params={"puts_right": "maintenance-on"}),
-    step("5.1", "Sign off", "agree", OWNER_SIGNS, role=Role.OWNER),
-    step("5.2", "Announce completion and close", "clear-up", COMMANDER_SIGNS, role=Role.COMMANDER),
-)
+PREPARE = prepare_plan(SessionState(backup=BACKUP), SHOP).steps
+RESTORE = restore_plan(SessionState(backup=BACKUP), SHOP, _found()).steps
+
 
 CHECKS = (
     Check("staging", Panel.SPACE, Verdict.OK, "statvfs /srv/shop", "", 812_000_000, 120_400_000_000),
@@ -189,12 +189,26 @@ class Story:
 
     def ended(self, step_id: str, result: e.Result = e.Result.DONE, message: str = "", hint: str = "") -> Story:
         ended = e.StepEnded(step=step_id, result=result, message=message, hint=hint, seconds=2.0)
-        return self.tell(ended)
+        return self.tell(ended).passed_over()
+
+    def passed_over(self) -> Story:
+        """As the runner does: steps that are not configured are recorded as skipped when their turn comes."""
+        while (known := self.state.next_step) is not None and not known.step.configured:
+            self.tell(e.StepEnded(step=known.id, result=e.Result.SKIPPED, message="not configured"))
+        return self
 
     def prepared(self) -> Story:
         self.begun().planned()
-        self.ran("2.1", "2.2", "2.3", "2.4", "2.5", "2.6").checked()
+        self.ran("2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7").checked()
         return self.tell(e.GridMade("staged copy", RIGHT))
+
+    def not_staged(self) -> Story:
+        """The chosen backup has other bytes than are listed."""
+        message = "The backup shop-2026-11-22T19-00-00Z.sqlite has sha256 1f2e3d4c5b6a7988…, and abababababababab…"
+        message += " is expected of it. Nothing was changed."
+        hint = "It is damaged or another file. Choose another backup."
+        self.begun().planned().ran("2.1", "2.2", "2.3").checked().started("2.4")
+        return self.checked(fail("backup checksum", message, hint)).ended("2.4", e.Result.FAILED, message, hint)
 
     def ready(self) -> Story:
         """Prepared, and the restore plan made."""
@@ -203,8 +217,7 @@ class Story:
     def approved(self) -> Story:
         until = stamp(self.now + timedelta(hours=4))
         ines = e.Actor("ines", "ana")
-        self.tell(e.Approved(digest=self.state.plan_digest, actor=ines, until=until))
-        return self.tell(e.StepEnded(step="3.1", result=e.Result.SKIPPED, message="not configured"))
+        return self.tell(e.Approved(digest=self.state.plan_digest, actor=ines, until=until)).passed_over()
 
     def stopped(self) -> Story:
         return self.ready().approved().ran("3.2", "3.3", "3.5", "3.6")
@@ -216,7 +229,7 @@ class Story:
         return self.replaced().ran("4.1").tell(e.GridMade("live database", rows))
 
     def handed_over(self) -> Story:
-        return self.compared().ran("4.7", "4.8")
+        return self.compared().ran("4.2", "4.3", "4.6", "4.7", "4.9", "4.10", "4.11")
 
 
 def backup(hours: int, status: Status, evidence: str = "", **more: object) -> Backup:

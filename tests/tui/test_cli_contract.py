@@ -87,7 +87,7 @@ def test_every_json_has_its_keys(over: World) -> None:
     assert {row["kind"] for row in backups["backups"]} == {"sqlite", "safety snapshot"}
     assert all(set(check) == CHECK for check in json_of(over, "check"))
     plan = json_of(over, "plan", "--backup", BACKUP)
-    assert set(plan) == {"sha256", "plan", "checks"}
+    assert set(plan) == {"sha256", "plan", "checks", "later"}
     assert set(plan["plan"]) >= PLAN
     assert all(set(row) == ROW for row in json_of(over, "sessions"))
     assert set(json_of(over, "show")) >= RECORD
@@ -169,6 +169,7 @@ def test_a_session_that_is_over_is_refused_and_stays_as_it_is(over: World, words
     said = reinstate(over, *words)
     is_one_clear_error(said, REFUSED)
     assert "is over (signed off)" in said.err
+    assert words[0] == "resume" or "Its safety snapshot is still a restore point" in said.err
     assert all_but_derived(over) == before
 
 

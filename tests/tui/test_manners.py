@@ -147,7 +147,7 @@ async def test_a_second_that_passes_redraws_the_clock_and_nothing_else(monkeypat
     redrawn: set[str] = set()
 
     async with at_the_console(world) as operator:
-        await operator.sees("T+0:01:14")
+        await operator.sees("T+0:01:20")
 
         def refresh(widget: Widget, *regions: Region, **how: bool) -> Widget:
             redrawn.add(type(widget).__name__)
@@ -156,7 +156,7 @@ async def test_a_second_that_passes_redraws_the_clock_and_nothing_else(monkeypat
         whole = Widget.refresh
         monkeypatch.setattr(Widget, "refresh", refresh)
         world.told.now += timedelta(seconds=1)
-        await operator.sees("T+0:01:15")
+        await operator.sees("T+0:01:21")
         assert redrawn == {"Header"}
 
 
@@ -202,7 +202,7 @@ async def test_a_line_that_is_cut_while_the_runner_lives_is_taken_up_again() -> 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
 async def test_what_is_asked_stays_on_the_screen_however_much_there_is_to_read(size: tuple[int, int]) -> None:
     long = tuple(f"do thing {number} to /a/path/that/is/long/enough/to/need/more/than/one/line" for number in range(30))
-    steps = (replace(RESTORE[5], shows=long),)
+    steps = (replace(next(step for step in RESTORE if step.id == "3.7"), shows=long),)
     told = Story().prepared().planned(PlanKind.RESTORE, steps)
     told.tell(Approved(digest=told.state.plan_digest, actor=ANA, until="2026-11-23T00:00:00.000Z"))
     async with at_the_console(joined(told), size=size) as operator:

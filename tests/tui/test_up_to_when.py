@@ -215,11 +215,11 @@ async def test_the_same_dump_is_chosen_again_with_another_moment() -> None:
 
 async def test_once_the_restore_has_begun_the_moment_stays_and_the_reason_is_said() -> None:
     told_story = ServerStory(None).ready()
-    told_story.approved().ran("3.2")
+    told_story.approved().ran("3.1")
     world = joined(told_story)
     world.catalogue = catalogue()
     async with at_the_console(world, opening=JOINED) as operator:
-        await operator.sees("Next: 3.3")
+        await operator.sees("Next: 3.2")
         await operator.press("1", "t")
         await operator.sees("The restore has begun, so this session keeps its backup.")
         assert world.asked == []

@@ -93,6 +93,11 @@ async def test_a_console_that_is_closed_leaves_the_step_running_and_another_one_
         await operator.sees("Stopped before anything was replaced.")
         (session.ground / "wait").unlink()
         await operator.press("r")
+        await operator.sees("Next: 3.3 Replace.")
+        await operator.press("enter")
+        await operator.sees("The target's name")
+        await operator.types("toy")
+        await operator.press("enter")
         await operator.sees("The application owner signs off by name")
 
 
@@ -115,7 +120,9 @@ async def test_a_runner_that_dies_is_seen_at_once_and_resumed_by_keys(session: T
         await operator.press("R")
         await operator.sees("It was gone while 3.3 Replace was under way")
         await operator.press("enter")
-        await operator.sees("has an outcome that is not known: The runner died during this step.")
+        await operator.sees(
+            "has an outcome that is not known. Enter: what can be done. The runner died during this step."
+        )
     step = session.state.step("3.3")
     assert step is not None
     assert step.status is Status.UNKNOWN

@@ -67,7 +67,9 @@ def client(plan: ReplayPlan, programs: Programs, option_file: Path) -> Command:
     ]
     if not plan.binary_log:
         arguments.append("--init-command=SET SESSION sql_log_bin = 0")
-    return Command((programs.client, *arguments), timeout=_YEAR, env=UTC)
+    # A ~/.mylogin.cnf, which MySQL's client reads last, could lead it to another server.
+    env = {**UTC, "HOME": str(option_file.parent)}
+    return Command((programs.client, *arguments), timeout=_YEAR, env=env)
 
 
 def may_be_rewritten(plan: ReplayPlan) -> None:

@@ -15,7 +15,7 @@ class Found:
     dump: str  # the staged file
     dump_size: int  # bytes
     sha256: str
-    tables: int
+    tables: int | None  # None before the dump has been read
     way: str  # "over 2 connections, indexes afterwards": how it is loaded
     logging: str  # what the restore does to the binary log and to replicas
     staged: bool  # beside the live schema, then swapped
@@ -28,5 +28,6 @@ class Found:
     replay: tuple[str, ...] = ()  # from where to where, and how; empty: nothing is replayed
     replicated: bool = False
     reaches: datetime | None = None  # the last transaction that comes back
+    reach_known: bool = True  # False: how far the replay comes is known once the logs have been read
     estimate: float | None = None  # seconds
     details: Mapping[str, str] = field(default_factory=dict)

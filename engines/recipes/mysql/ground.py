@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engines import checks
 from engines.application.probe import configured
 from engines.checks import Check
 from engines.errors import RestoreError
@@ -23,7 +24,7 @@ from engines.mysql.intent import Intent
 from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
-from engines.recipes import points
+from engines.recipes import points, report
 from engines.recipes.mysql import reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 
+SCHEMA = "The live schema"
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """The server and its schema as they are now."""
@@ -45,6 +49,15 @@ class Ground:
     server: ServerFacts
     schema: SchemaFacts
     grants: Grants | None
+
+    @property
+    def readable(self) -> bool:
+        """Is there anything to take a snapshot of?"""
+        return self.schema.exists and bool(self.schema.tables or self.schema.views)
+
+    @property
+    def replicated(self) -> bool:
+        return bool(self.server.replicas or self.server.replica_of or self.server.cluster)
 
 
 def look(connection: Connection[Cursor], target: MysqlTarget) -> Ground:
@@ -113,6 +126,13 @@ def expected_tables(state: SessionState, target: MysqlTarget) -> tuple[str, ...]
     return tuple(dict.fromkeys((*named, *target.critical_tables)))
 
 
+def way_of(target: MysqlTarget) -> str:
+    """How a dump is loaded."""
+    if target.client is not LoadClient.OWN:
+        return "by the server's client program"
+    return f"over {reach.connections_of(target)} connections, indexes afterwards"
+
+
 # -- which method ----------------------------------------------------------------------------------------
 
 
@@ -141,18 +161,20 @@ def is_staged(state: SessionState, target: MysqlTarget) -> bool:
     return target.method is Method.STAGED
 
 
-def decide(work: Work, target: MysqlTarget, found: Ground, dump: DumpFacts, free: space.Free) -> tuple[bool, str]:
-    """Staged where it is configured, or where rights and room allow it; and why."""
+def decide(
+    state: SessionState, target: MysqlTarget, found: Ground, dump: DumpFacts | None, free: space.Free
+) -> tuple[bool, str]:
+    """Staged where it is configured, or where rights and room allow it; and why. `dump` is None before it is read."""
     if target.method is not Method.AUTO:
         return target.method is Method.STAGED, "configured"
     if target.client is not LoadClient.OWN:
         return False, "in place: the server's own client program loads into the live schema only"
     if found.schema.ties_in:
         return False, f"in place: {found.schema.ties_in[0]} refers to it from another schema"
-    intent = intent_of(target, work.state, staged=True)
+    intent = intent_of(target, state, staged=True)
     for check in (
         privileges.privileges(found.server, found.grants, intent, dump),
-        *_room(target, work.state, found, dump, intent, free),
+        *_room(target, state, found, dump, intent, free),
     ):
         if check.verdict.blocks:
             return False, f"in place: beside the live schema, {check.name.lower()}: {check.evidence}"
@@ -205,6 +227,9 @@ def check_ground(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             work.stopped,
         )
     ]
+    if not is_staged(work.state, target):  # else the comparison of the staged schema says it
+        for check in report.before(work.state):
+            told.append(work.check(check))
     rates = measured(work, target)
     dump = needed_dump(work.state)
     return {
@@ -245,6 +270,7 @@ def all_checks(
         free = space.free_on_server(connection, reach.place_of(target), found.server, target.space_command)
         usage = sessions.users_of(connection, target.database)
     yield from _room(target, state, found, dump, intent, free)
+    yield _live(found)
     yield sessions.seen(usage)
     yield from tools.tools(found.server.version, tools.look_for(found.server.version.flavour, tools.wanted(intent)))
     yield privileges.privileges(found.server, found.grants, intent, dump)
@@ -257,10 +283,27 @@ def all_checks(
         yield replace(check, name=f"command {check.name}")
     yield survival_check(survival())
     names = (target.database, target.name)
-    yield right_target(target.environment, target.engine, names, incident_of(state))
+    hosts = tuple(one for one in (target.host, found.server.hostname) if one)
+    yield right_target(
+        target.environment,
+        target.engine,
+        names,
+        incident_of(state),
+        hosts=hosts,
+        identity=found.server.uid or str(found.server.server_id),
+    )
     yield clock()
     # Last, since it may read a dump: whoever asks for another check does not wait for it.
     yield fresh(partial(points.backups_of, target), target.every, progress, stop)
+
+
+def _live(found: Ground) -> Check:
+    """Is there a schema of this name? Where it was dropped a restore makes it; a name typed wrongly looks the same."""
+    told = told_schema(found.schema)
+    if found.readable:
+        return checks.ok(SCHEMA, told)
+    hint = "Is `database` right in the configuration? If it is, the restore fills it; nothing is there to keep first."
+    return checks.warn(SCHEMA, told, hint)
 
 
 def _of_the_dump(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from engines.people import Role
 from engines.recipes import trust
 from engines.recipes.application import STOPPING
+from engines.recipes.mysql import reach
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.until import told, until_of
 from engines.recipes.readiness import incident_of
@@ -16,6 +17,7 @@ from engines.recipes.steps import (
     export_step,
     handing_back,
     loss_window,
+    lost,
     make_plan,
     objective,
     stop_step,
@@ -24,7 +26,7 @@ from engines.recipes.steps import (
 from engines.session.plan import BackupIdentity, Gate, GateKind, LossWindow, Plan, PlanKind, Step
 from engines.session.state import SessionState
 from engines.targets import MysqlTarget
-from engines.text import count, parse_stamp, size, stamp
+from engines.text import count, size
 
 
 def prepare_plan(state: SessionState, target: MysqlTarget) -> Plan:
@@ -138,10 +140,10 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
             title="Load the dump in place",
             action="load",
             shows=(
-                f"empty schema {target.database} on {target.address}"
+                f"empty schema {target.database} on {reach.place_of(target)}"
                 if found.rebuilds
                 else "replace the dump's tables",
-                f"load {found.dump} ({size(found.dump_size)}, {count(found.tables)} tables) {found.way}",
+                f"load {found.dump} ({_told_dump(found)}) {found.way}",
                 found.logging,
                 *((ghosts,) if found.ghosts else ()),
             ),
@@ -163,8 +165,8 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
             title="Load the dump beside the live schema",
             action="load-staged",
             shows=(
-                f"make schema {found.stage} on {target.address}, and an account that can reach nothing else",
-                f"load {found.dump} ({size(found.dump_size)}, {count(found.tables)} tables) into it {found.way}",
+                f"make schema {found.stage} on {reach.place_of(target)}, and an account that can reach nothing else",
+                f"load {found.dump} ({_told_dump(found)}) into it {found.way}",
                 found.logging,
             ),
             undo="the schema is dropped",
@@ -336,11 +338,12 @@ def undo_plan(
     )
 
 
-def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow:
+def _told_dump(found: Found) -> str:
+    return size(found.dump_size) + (f", {count(found.tables)} tables" if found.tables is not None else "")
+
+
+def _loss(state: SessionState, backup: BackupIdentity, found: Found) -> LossWindow | None:
     """From the last transaction that comes back; without logs, from when the dump was taken."""
-    window = loss_window(state, backup)
-    if found.reaches is None:
-        return window
-    start = found.reaches
-    end = max(parse_stamp(window.end), start)
-    return LossWindow(stamp(start), stamp(end), (end - start).total_seconds())
+    if not found.reach_known:
+        return None
+    return lost(state, found.reaches) if found.reaches is not None else loss_window(state, backup)

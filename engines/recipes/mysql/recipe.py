@@ -25,7 +25,7 @@ from engines.session.plan import Plan, PlanKind, Step
 from engines.session.recipe import Finding
 from engines.session.state import SessionState
 from engines.session.work import Work
-from engines.targets import Ghosts, LoadClient, MysqlTarget
+from engines.targets import Ghosts, MysqlTarget
 
 Facts = Mapping[str, object]
 Action = Callable[[Work, MysqlTarget], Facts]
@@ -157,25 +157,23 @@ def find_out(state: SessionState, target: MysqlTarget) -> Found:
     is_staged = ground.is_staged(state, target)
     intent, names = ground.intent_of(target, state, staged=is_staged), reach.names_of(target, state)
     replay, rates = staging.replay_of(state), state.facts("check-ground").get("rates")
-    own = target.client is LoadClient.OWN
-    number = reach.connections_of(target)
     return Found(
         server=identity,
         dump=str(state.backup.get("name")),
         dump_size=staged.size,
         sha256=staged.sha256,
         tables=len(dump.tables),
-        way=f"over {number} connections, indexes afterwards" if own else "by the server's client program",
+        way=ground.way_of(target),
         logging=logging_told(now.server, intent),
         staged=is_staged,
         stage=names.stage,
         parked=names.parked,
-        readable=now.schema.exists and bool(now.schema.tables or now.schema.views),
+        readable=now.readable,
         rebuilds=target.ghosts is Ghosts.REBUILD,
         ghosts=ghosts(now.schema, dump),
         logs_kept=now.server.log_bin,
         replay=replaying.shows(replay) if replay is not None else (),
-        replicated=bool(now.server.replicas or now.server.replica_of or now.server.cluster),
+        replicated=now.replicated,
         reaches=replay.reaches if replay is not None else None,
         estimate=estimate(msgspec.convert(rates, Rates), dump) if rates else None,
         details={**ground.described(now), "method": _method(state)},

@@ -90,7 +90,7 @@ def read_dump(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         free = space.free_on_server(connection, reach.place_of(target), found.server, target.space_command)
     for check in guards(dump, target.database, found.server.version):
         work.check(check)
-    is_staged, why = ground.decide(work, target, found, dump, free)
+    is_staged, why = ground.decide(work.state, target, found, dump, free)
     work.say(f"method: {why}")
     return {
         "dump": msgspec.to_builtins(dump),

@@ -32,6 +32,7 @@ from engines.recipes.mysql.loading import (
     right_server,
     snapshot_of,
 )
+from engines.recipes.steps import NOTHING_DISCARDED
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.targets import MysqlTarget
@@ -59,7 +60,7 @@ def written_since(state: SessionState, target: MysqlTarget) -> tuple[str, ...]:
     except RestoreError as error:
         return (f"what was written since is not known ({drawable(error.message)}); a snapshot of it is kept",)
     if not written.transactions:
-        return ("nothing was written since it went live: nothing is discarded",)
+        return (f"nothing was written since it went live: {NOTHING_DISCARDED}",)
     return ("DISCARDED, though kept in the snapshot: what was written since it went live", str(written))
 
 

@@ -13,8 +13,8 @@ from engines.mysql import server
 from engines.mysql.ask import Answer, ask
 from engines.mysql.connect import quoted
 from engines.mysql.counting import Counts, count_tables
-from engines.mysql.queries import rows_of
-from engines.recipes import expected
+from engines.mysql.queries import rows_of, value_of
+from engines.recipes import expected, report
 from engines.recipes.expected import LIVE, STAGED, Database
 from engines.recipes.mysql import reach
 from engines.recipes.mysql.ground import expected_tables
@@ -29,7 +29,9 @@ _SLOW = 0.5  # seconds for the simplest question
 
 
 def database(target: MysqlTarget, schema: str, where: str) -> Database:
-    return Database(where, lambda sql: _asked(target, schema, sql), quoted)
+    with reach.reached(target) as connection:
+        cased = int(value_of(connection, "SELECT @@lower_case_table_names")) == 0
+    return Database(where, lambda sql: _asked(target, schema, sql), quoted, cased)
 
 
 def _asked(target: MysqlTarget, schema: str, sql: str) -> Answer | str:
@@ -104,6 +106,8 @@ def replication(target: MysqlTarget) -> Check:
 
 def check_again(name: str, target: MysqlTarget, state: SessionState) -> Check | None:
     """A validation check, asked once more; None where it can't be asked by itself."""
+    if (again := report.check_again(name, state)) is not None:
+        return again
     if name == REPLICATION:
         return replication(target)
     for where, schema in ((LIVE, target.database), (STAGED, reach.names_of(target, state).stage)):

@@ -186,6 +186,30 @@ def test_a_stop_asked_for_one_step_does_not_stop_the_next() -> None:
     assert state_of(*asked, runner_started("resume")).stop_asked == ""
 
 
+def test_people_are_waited_for_whenever_no_step_runs() -> None:
+    """Each event is a second after the one before it; steps run from their start to their end."""
+    first, second = step("3.1", configured=False), step("3.2", gates=(CONFIRM,))
+    plan = plan_made(PlanKind.RESTORE, first, second, approval=True)
+    state = state_of(
+        begun(),
+        runner_started(),
+        plan,  # 2 s so far
+        e.NoteAdded(ANA, "where is she?"),  # waiting for the approval
+        e.Approved(digest=plan.digest, actor=ANA, until="2026-11-22T20:00:00.000Z"),
+        e.StepEnded(step="3.1", result=e.Result.SKIPPED, message="not configured"),  # 3 s of the approval's
+        e.GateGiven("3.2", GateKind.CONFIRM, Role.OPERATOR, ANA),
+        e.StepStarted("3.2", 1),  # 2 s
+        e.StepEnded(step="3.2", result=e.Result.FAILED),
+        e.NoteAdded(ANA, "why?"),
+        e.StepRetried("3.2", ANA),
+        e.StepStarted("3.2", 2),  # 3 s of thinking after the failure
+        e.NoteAdded(ANA, "it runs"),
+        e.StepEnded(step="3.2", result=e.Result.DONE),
+    )
+    assert [known.waited for known in state.steps] == [3.0, 5.0]
+    assert state.waited == 2 + 3 + 5
+
+
 def test_facts_are_those_of_the_latest_attempt_and_survive_its_end() -> None:
     begun_step = (begun(), plan_made(PlanKind.PREPARE, step("2.1")), e.StepStarted("2.1", 1))
     found = e.FactFound("2.1", {"staged": "/a", "size": 1})
@@ -205,4 +229,4 @@ def test_what_a_restore_point_leaves_out_is_a_deviation_until_another_is_chosen(
     ]
     overridden = e.CheckOverridden("space", "FAIL", ANA, "made room")
     back = state_of(begun(backup=one), check_done("space"), overridden, e.BackupChosen({"name": "c"}))
-    assert [known.what for known in back.deviations] == ["check overridden: space was FAIL"]
+    assert [known.what for known in back.deviations] == ["check overridden: space was FAIL (backup c)"]
