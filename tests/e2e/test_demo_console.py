@@ -78,3 +78,54 @@ def test_the_demo_is_carried_to_its_end_by_keys_with_a_hint_on_each_page(
     assert f"Record: {session / 'session.toml'}" in told.replace("\n", "")
     assert store.open_session(session).state.ended is not None
     until(lambda: in_sandbox(sandbox) == [], "nothing of the sandbox runs any more")
+
+
+@pytest.mark.parametrize(
+    ("engine", "size"), [("mariadb", (80, 24)), ("mysql", (60, 20))], ids=["mariadb-80x24", "mysql-60x20"]
+)
+def test_the_demo_on_a_server_is_carried_to_its_end_by_keys_with_a_hint_on_each_page(
+    open_folder: Path, engine: str, size: tuple[int, int]
+) -> None:
+    sandbox = open_folder / "demo"
+    with at_a_terminal(
+        (REINSTATE, "demo", "--engine", engine, "--folder", str(sandbox)), open_folder, size
+    ) as operator:
+        operator.sees(hint(Page.BACKUPS), "4 of 6 VERIFIED", "VERIFIED: sha256", timeout=120)
+        operator.presses("Up")  # the corrupted dump is newer
+        operator.sees("MISMATCH: ")
+        operator.presses("Enter")
+        operator.sees("CAN'T BE RESTORED")
+        operator.presses("Escape")
+        operator.sees_no_more("CAN'T BE RESTORED")
+        operator.presses("Down")
+        operator.sees("VERIFIED: sha256", "asks up to when")
+        operator.presses("Enter")
+        operator.sees("Up to when? The answer prepares it.", "the report's stop_before")
+        operator.reads()
+        operator.presses("r")
+        operator.sees(hint(Page.READINESS))
+        operator.approves(COMMANDER)
+        operator.sees(hint(Page.RESTORE), "Next: 3.1 ")
+        operator.confirms("3.1", "3.2", "3.3", "3.4", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11")
+        operator.goes_live("3.12", "demo")
+        operator.confirms("4.1", "4.3", "4.4", "4.5", "4.6", "4.7", "4.9")
+        operator.sees("Next: 4.10 ")
+        operator.presses("4")
+        operator.sees(hint(Page.VALIDATION), "MATCH")
+        operator.presses("Escape")
+        operator.confirms("4.10", "4.11")
+        operator.signs_off("application owner", OWNER)
+        operator.sees(hint(Page.HANDOVER))
+        operator.signs_off("incident commander", COMMANDER)
+        operator.sees("The session is over: signed off")
+        operator.presses("h")
+        operator.sees_no_more(hint(Page.HANDOVER))
+        operator.presses("Escape")
+        operator.sees(hint(Page.START), "INC-2041", "signed off")
+        operator.presses("q")
+        assert operator.terminal.exit_status() == 0
+        told = operator.terminal.history()
+    (session,) = (sandbox / "state" / "sessions").iterdir()
+    assert f"Record: {session / 'session.toml'}" in told.replace("\n", "")
+    until(lambda: in_sandbox(sandbox) == [], "nothing of the sandbox runs any more")
+    assert [path for path in sandbox.rglob("*") if path.is_socket()] == []

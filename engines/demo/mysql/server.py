@@ -192,27 +192,25 @@ def _accounts(flavour: Flavour, passwords: dict[str, str]) -> Iterator[str]:
 def start(server: Server, options: Sequence[str] = (), root: tuple[Path, str] | None = None) -> Child:
     """Start it and wait until it answers. `root`: the option file to write, and the password, at the first start.
 
-    Raises RestoreError, and nothing of it runs then.
+    Started again it has the same port, since that is in everybody's papers. Raises RestoreError, and nothing of it
+    runs then.
     """
     running_now = running(server.folder)
     if running_now is not None:
         return running_now
-    for attempt in range(_TRIES):
-        port = _free_port()
-        _write(server.folder / "port", f"{port}\n")
-        if root is None:
-            login = read_login(server.root)
-        else:
+    for _attempt in range(_TRIES if root else 1):
+        if root:
+            _write(server.folder / "port", f"{_free_port()}\n")
             login = Login("root", root[1], Tls.PREFERRED)
             write_option_file(root[0], server.place, login, mariadb=server.programs.flavour is Flavour.MARIADB)
-        process, child = _spawn(server, port, options)
+        process, child = _spawn(server, server.place.port, options)
         try:
-            if _answers(server, process, login):
+            if _answers(server, process, root[1] if root else read_login(server.root).password):
                 return child
         except BaseException:
             end(child, _GRACE)
             raise
-        if attempt + 1 == _TRIES or not _port_was_taken(server):
+        if not _port_was_taken(server):
             break
     raise _failed(server, "did not start")
 
@@ -252,8 +250,9 @@ def _environment(folder: Path) -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), MARK: str(folder), OWNER: f"{me.pid} {me.started}"}
 
 
-def _answers(server: Server, process: subprocess.Popen[bytes], login: Login) -> bool:
+def _answers(server: Server, process: subprocess.Popen[bytes], password: str) -> bool:
     """Wait for it. False: it has ended."""
+    login = Login("root", password, Tls.PREFERRED)
     until = time.monotonic() + _READY
     while time.monotonic() < until:
         if process.poll() is not None:
