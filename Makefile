@@ -36,7 +36,7 @@ check: $(READY)  ## the fast part: lint, form, types, import contracts
 	$(BIN)/lint-imports
 
 torture: packages $(READY)  ## kill points and faults, enumerated; prints points and outcomes
-	$(BIN)/pytest -m torture -s
+	$(BIN)/pytest -m torture -n 2 --dist loadgroup -s
 
 bench: $(READY)  ## measurements against the plain tools; one of them: make bench BENCH=NAME
 	$(BIN)/python -m tests.bench $(BENCH)

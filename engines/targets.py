@@ -398,6 +398,8 @@ class MysqlTarget:
 
     def wrong(self) -> Iterator[Fault]:
         yield from _wrong_name(self.name)
+        if self.client is LoadClient.MYSQL and self.method is Method.STAGED:
+            yield "client", "can't load beside the live schema.", 'Write client = "own", or method = "in-place".'
 
 
 Target = SqliteTarget | MysqlTarget

@@ -14,6 +14,7 @@ from textual.widgets import Input, Static
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
 from engines.recipes.mysql.until import told
+from engines.recipes.points import likely
 from engines.text import count
 from tui.blocked import blocked
 from tui.keys import Pressed, bindings
@@ -83,7 +84,7 @@ class BackupsScreen(Screen[None]):
             lambda index, width: backup_line(backups[index], shelf, self.view.now, width),
             head=head(max(panel.size.width - 2, 0)) if backups else None,
             note=_tally(shelf, len(backups)),
-            prefer=likely(shelf),
+            prefer=_likely(shelf),
             empty=_empty(shelf),
         )
         tell(self.query_one("#note", Static), note(shelf))
@@ -180,15 +181,9 @@ class BackupsScreen(Screen[None]):
             self.post_message(Pressed(key, self.subject))
 
 
-def likely(shelf: Shelf) -> str:
-    """Where the cursor begins: the session's own backup, else the newest good one from before the incident."""
-    backups = shelf.catalogue.backups if shelf.catalogue else ()
-    start = shelf.incident_start
-    early = [backup for backup in backups if start is None or backup.taken_at <= start]
-    chosen = [backup for backup in backups if backup.name == shelf.chosen]
-    good = [backup for backup in early if backup.status is Status.VERIFIED]
-    unread = [backup for backup in early if backup.status in (Status.UNCHECKED, Status.CHECKING)]
-    first = next(iter((*chosen, *(good or unread), *early)), None)
+def _likely(shelf: Shelf) -> str:
+    """Where the cursor begins."""
+    first = likely(shelf.catalogue, shelf.incident_start, shelf.chosen) if shelf.catalogue else None
     return first.where if first else ""
 
 

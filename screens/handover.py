@@ -82,7 +82,7 @@ def told(view: View) -> Iterator[Piece]:
 
 def _sign_offs(state: SessionState) -> Iterator[Piece]:
     if state.ended is not None:
-        reason = f": {state.ended.reason}" if state.ended.reason else ""
+        reason = f": {state.ended.reason.rstrip('. ')}" if state.ended.reason else ""
         yield f"The session is over: {state.ended.how}{reason}.", BOLD
     wanted = [(known, gate) for known in state.current for gate in known.step.gates if gate.kind is GateKind.SIGN_OFF]
     yield "Sign-offs", BOLD

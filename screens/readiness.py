@@ -108,7 +108,12 @@ class ReadinessScreen(Screen[None]):
 
 
 def prepared(state: SessionState) -> tuple[StepState, ...]:
-    return tuple(known for known in state.steps if known.plan is PlanKind.PREPARE)
+    """The steps that prepared the backup which is chosen now; none while their plan is still to be made."""
+    if state.plan is None:
+        return ()
+    steps = [known for known in state.steps if known.plan is PlanKind.PREPARE]
+    latest = max((known.revision for known in steps), default=0)
+    return tuple(known for known in steps if known.revision == latest)
 
 
 def _plan(state: SessionState) -> Text:

@@ -47,6 +47,7 @@ from tui.link import Link
 from tui.logs import LogReader
 from tui.outside import Outside, real
 from tui.pages import NextKey, page_for
+from tui.pasting import pasted
 from tui.shelves import Shelving
 from tui.theme import CSS, NAME, THEME
 from tui.view import SESSION_PAGES, Line, Page, Shelf, View
@@ -63,7 +64,7 @@ class Opening:
     """What the console is opened on."""
 
     config: Config | None = None
-    config_path: Path | None = None
+    config_path: Path | None = None  # as it was given, for the commands that are suggested
     target: str | None = None
     incident: Path | None = None
     folder: Path | None = None  # of a session to join
@@ -162,6 +163,7 @@ class Console(App[int]):
         elif state.begun is not None:
             again = "resume" if self.link.line is Line.GONE else "attach"
             message = f"Session {state.id} goes on without this console. Back to it: reinstate {again} {state.id}"
+            message = pasted(message, self.opening.config_path)
         self.exit(return_code=code or 0, message=Text(drawable(message)) if message else None)
 
     # -- opening and joining ------------------------------------------------------------------------------
@@ -265,7 +267,7 @@ class Console(App[int]):
             progress=link.progress,
             log=self._reader.seen,
             trouble=link.trouble,
-            status=self._status,
+            status=pasted(self._status, self.opening.config_path),
             hint=hint(self.page, link.state) if self.opening.hints and self.page not in self._hidden else "",
             grid=self.grid,
         )
@@ -433,7 +435,7 @@ class Console(App[int]):
         except RestoreError as error:
             if modal is None:
                 raise
-            modal.refuse(error.message, error.hint)
+            modal.refuse(error.message, pasted(error.hint, self.opening.config_path))
         else:
             if modal is not None:
                 modal.dismiss()

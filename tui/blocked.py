@@ -18,7 +18,20 @@ from tui.view import Line, View
 _TO_BE_TYPED = "to be typed"
 _NOTHING_FAILED = "Nothing has failed here, and no check is selected that could be asked again."
 _NEEDS_RUNNER = frozenset(
-    {"again", "approve", "override", "stop", "skip", "undo", "note", "keyboard", "abandon", "choose", "until"},
+    {
+        "again",
+        "approve",
+        "override",
+        "stop",
+        "skip",
+        "undo",
+        "note",
+        "keyboard",
+        "abandon",
+        "choose",
+        "other-backup",
+        "until",
+    },
 )
 
 
@@ -83,7 +96,7 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
             return c.Undo(_TO_BE_TYPED)
         case "abandon":
             return c.Abandon(_TO_BE_TYPED)
-        case "choose" | "until":
+        case "choose" | "other-backup" | "until":
             return c.Choose({})
         case "keyboard":
             if state.keyboard is not None and state.keyboard.console == view.me.console:

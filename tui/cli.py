@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.pasting import pasted
 
 DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     _plain(made)
     made = command("plan", "show what a restore would do, and change nothing", json=True)
     _target(made)
-    made.add_argument("--backup", help="the backup's name (default: the newest)")
+    made.add_argument("--backup", help="the backup's name (default: the newest good one from before the incident)")
     _until(made)
     _incident(made)
     _session_of(command("resume", "go on with a session whose runner died"))
@@ -89,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("target", nargs="?", help="the target's name (default: all)")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     made = command("demo", "build a sandbox and restore it")
+    made.add_argument(
+        "--engine",
+        choices=("sqlite", "mysql", "mariadb"),
+        default="sqlite",
+        help="which database (default: sqlite); for mysql and mariadb a throwaway server is started",
+    )
     made.add_argument("--folder", type=Path, help="where (default: a new temporary folder)")
     _plain(made)
     return top
@@ -146,10 +153,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except RestoreError as error:
-        _tell(error.message, error.hint)
+        config = getattr(arguments, "config", None)
+        _tell(pasted(error.message, config), pasted(error.hint, config))
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. A session's runner goes on: reinstate sessions.\n")
+        again = pasted("reinstate sessions", getattr(arguments, "config", None))
+        sys.stderr.write(f"\nInterrupted. A session's runner goes on: {again}.\n")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has left (`| head`). Python would complain when it flushes at its end: let that go nowhere.

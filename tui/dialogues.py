@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from engines.checks import Panel
 from engines.people import Role
 from engines.session import commands as c
 from engines.session.authority import may_break_glass, names_for
-from engines.session.moves import Ask, AskKind, left_behind
+from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
 from engines.text import both_zones, duration, parse_stamp
@@ -179,7 +180,10 @@ def decide(view: View, ask: Ask) -> Question:
         answer("p", "skip", "pass over it (optional steps only)"),
     ]
     if ask.kind is AskKind.CHOOSE:
-        answers.append(Answer("b", "choose another backup (page 1)", "page-1"))
+        if check := failing_check(view.state, ask):
+            label = f"the incident commander overrides {check}; then r"
+            answers.append(Answer("o", label, "override", blocked("override", view, check)))
+        answers.append(answer("b", "other-backup", "choose another backup (page 1)"))
         if not blocked("explore", view, ""):
             answers.append(Answer("e", "look at the transactions in the logs, and choose another stop", "explore"))
     else:
@@ -191,6 +195,14 @@ def decide(view: View, ask: Ask) -> Question:
         (ask.text, "", "Nothing happens until you choose."),
         tuple(answers),
     )
+
+
+def failing_check(state: SessionState, ask: Ask) -> str:
+    """The check that this step failed over, else the first that blocks; empty when none does."""
+    known = state.step(ask.step)
+    blocking = blocking_checks(state, tuple(Panel))
+    asked = [name for name in blocking if known and known.started and state.checks[name].at >= known.started]
+    return next(iter((*asked, *blocking)), "")
 
 
 def interrupt(view: View) -> Question:

@@ -33,7 +33,7 @@ from engines.session.events import (
 from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
 from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size
-from tui.pages import at_stake
+from tui.pages import at_stake, taken_up
 
 _RESULTS = {Result.DONE: "done", Result.FAILED: "FAILED", Result.SKIPPED: "skipped", Result.UNKNOWN: "UNKNOWN"}
 
@@ -51,7 +51,7 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield f"Session {begun.session}: {begun.environment.upper()} {begun.engine} {address}"
             yield f"Operator {begun.operator.name} ({begun.operator.how}), on {begun.host}, {begun.tool}"
         case RunnerStarted(reason=reason, pid=pid, torn=torn):
-            yield f"Runner {pid} took the session up again." if reason == "resume" else f"Runner {pid}."
+            yield taken_up(state) if reason == "resume" else f"Runner {pid}."
             if torn:
                 yield f"The journal ended in half a line of {torn} bytes; it was set aside."
         case BackupChosen(backup=backup):
@@ -96,8 +96,8 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield f"Note by {actor.name}: {text}"
         case UndoAsked(actor=actor, reason=reason):
             yield f"Undo asked by {actor.name}: {reason}"
-        case SessionEnded(how=how, left_behind=left):
-            yield f"Session {how}."
+        case SessionEnded(how=how, reason=reason, left_behind=left):
+            yield f"Session {how}" + (f": {reason.rstrip('. ')}." if reason else ".")
             yield from (f"  left as it is: {line}" for line in left)
         case _:
             return

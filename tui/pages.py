@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from engines.checks import Panel
 from engines.people import Role
-from engines.session.moves import Ask, AskKind
+from engines.session.moves import Ask, AskKind, blocking_checks
 from engines.session.plan import GateKind, PlanKind
-from engines.session.state import SessionState, Status
+from engines.session.state import SessionState, Status, StepState
 from tui.view import SESSION_PAGES, Line, Page, View
 
 NAMES = {
@@ -160,12 +160,40 @@ def upcoming(view: View, page: Page) -> Next:
 
 
 def outcome(state: SessionState) -> str:
-    """What the last step came to, so that it is not lost when the cursor goes on to the next one."""
+    """What the last step came to, so that it is not lost when the cursor goes on to the next one.
+
+    Until a runner that took over has ended a step, what was true when it did.
+    """
     ended = [known for known in state.current if known.ended is not None and known.attempt]
     last = max(ended, key=lambda known: known.ended or _LONG_AGO, default=None)
+    if state.runner is not None and state.runner.reason == "resume" and state.runner_at is not None:
+        since = last is not None and last.ended is not None and last.ended >= state.runner_at
+        if not since and state.ended is None:
+            return taken_up(state)
     if last is None or last.status not in (Status.DONE, Status.SKIPPED):
         return ""
     return f"{last.status.capitalize()}: {last.id} {last.step.title}. {last.message}".strip()
+
+
+def taken_up(state: SessionState) -> str:
+    """What a runner found that took up a dead one's session."""
+    pid = state.runner.pid if state.runner else 0
+    cut_off = state.running
+    under_way = f"{cut_off.id} {cut_off.step.title} was under way" if cut_off else "nothing was under way"
+    return f"Runner {pid} took over; {under_way}; {_live(state)}."
+
+
+def _live(state: SessionState) -> str:
+    """Which database is live, as far as the steps say."""
+    changing = [known for known in state.steps if known.step.destructive]
+    begun = [known for known in changing if known.attempt]
+    if not begun:
+        return "the old database is live"
+    undoing = begun[-1].plan is PlanKind.UNDO
+    left = [known for known in changing if known.plan is begun[-1].plan and known.status is not Status.DONE]
+    if left:
+        return f"{left[0].id} {left[0].step.title} is {left[0].status}: reinstate check says what is live"
+    return "the old database is live again" if undoing else "the restored database is live"
 
 
 def _working(state: SessionState, ask: Ask) -> str:
@@ -196,13 +224,28 @@ def _here(state: SessionState, ask: Ask) -> Next:
             return Next(f"{ask.text} Enter shows the plan.", "approve")
         case AskKind.CHECKS:
             return Next(ask.text, "first one")
-        case AskKind.CHOOSE:
-            return Next(f"{ask.text} Enter: what can be done.", "choose")
         case _:
-            what = (
-                "failed" if known is not None and known.status is Status.FAILED else "has an outcome that is not known"
-            )
-            return Next(f"{name} {what}: {ask.text} Enter: what can be done.", "choose")
+            return Next(_stuck(state, ask), "choose")
+
+
+def _stuck(state: SessionState, ask: Ask) -> str:
+    """What can't go on, the key first: the reason may be longer than there is room for."""
+    known = state.step(ask.step)
+    if known is None:
+        return f"No plan can be made. Enter: what can be done. {ask.text}"
+    name = f"{known.id} {known.step.title}"
+    if passed := _let_pass_since(state, known):
+        return f"{name} failed. Let pass since: {', '.join(passed)}. r does it again; Enter: what else can be done."
+    what = "failed" if known.status is Status.FAILED else "has an outcome that is not known"
+    return f"{name} {what}. Enter: what can be done. {ask.text}"
+
+
+def _let_pass_since(state: SessionState, known: StepState) -> list[str]:
+    """The checks that were overridden after this step failed, where none is left that blocks."""
+    if known.status is not Status.FAILED or known.ended is None or blocking_checks(state, tuple(Panel)):
+        return []
+    when = {name: check.overridden_at for name, check in state.checks.items() if check.override is not None}
+    return [name for name, at in when.items() if at is not None and at >= known.ended]
 
 
 def _sentence(text: str) -> str:

@@ -26,6 +26,7 @@ from engines.text import drawable, duration, size, to_the_second, utc_now
 from tui.answers import Answers, FromFile
 from tui.narration import header, plan_lines, sentences
 from tui.output import out
+from tui.pasting import pasted
 
 LEFT, INTERRUPTED = 3, 130
 PROGRESS_EVERY = 5.0  # seconds between lines about a long step
@@ -44,14 +45,19 @@ class Choosing:
     replays: bool = False
 
 
-async def drive(folder: Path, name: str, answers: Answers, choosing: Choosing | None) -> int:
-    """Follow and steer the session in `folder` until it ends or nobody answers. Returns the exit code."""
+async def drive(
+    folder: Path, name: str, answers: Answers, choosing: Choosing | None, config: Path | None = None
+) -> int:
+    """Follow and steer the session in `folder` until it ends or nobody answers. Returns the exit code.
+
+    `config` is the configuration that was given on the command line, for the commands that are suggested.
+    """
     mark = runner_mark(folder)
     if mark is None:
         raise RestoreError(f"Session {folder.name} has no living runner.", f"reinstate resume {folder.name}")
     client = await connect(mark.socket, name)
     try:
-        return await _Driver(client, answers, choosing).run()
+        return await _Driver(client, answers, choosing, config).run()
     finally:
         await client.close()
 
@@ -84,8 +90,9 @@ async def up_to_when(answers: Answers, ask: Ask) -> Until | None:
 
 
 class _Driver:
-    def __init__(self, client: Client, answers: Answers, choosing: Choosing | None) -> None:
+    def __init__(self, client: Client, answers: Answers, choosing: Choosing | None, config: Path | None = None) -> None:
         self._client = client
+        self._config = config
         self._answers = answers
         self._choosing = choosing
         self._planned = ""
@@ -109,14 +116,14 @@ class _Driver:
                 if isinstance(item, Gone):
                     return self._ended()
         except _Leave:
-            out(f"The session waits. Go on with: reinstate attach {client.state.id}")
+            out(pasted(f"The session waits. Go on with: reinstate attach {client.state.id}", self._config))
             return LEFT
 
     def _ended(self) -> int:
         state = self._client.state
         out(f"Record: {self._client.folder / 'session.toml'}")
         if state.ended is None:
-            out(f"The runner is gone. See what is true: reinstate resume {state.id}")
+            out(pasted(f"The runner is gone. See what is true: reinstate resume {state.id}", self._config))
             return 1
         return 0 if state.ended.how is not Ending.ABANDONED else 1
 
@@ -156,8 +163,8 @@ class _Driver:
             try:
                 await self._client.do(command)
             except RestoreError as error:
-                out(f"REFUSED: {drawable(error.message)}")
-                out(f"  {drawable(error.hint)}")
+                out(f"REFUSED: {drawable(pasted(error.message, self._config))}")
+                out(f"  {drawable(pasted(error.hint, self._config))}")
                 self._answers.refused()
                 continue
             return

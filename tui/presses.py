@@ -66,6 +66,8 @@ def press(console: Console, key: str, subject: str) -> None:
             _up_to_when(console, view, subject)
         case "verify":
             console.work(console.shelving.verify(subject))
+        case "other-backup":
+            console.go(Page.BACKUPS, by_hand=True)
         case "resume":
             console.question(dialogues.resume(view))
         case "hide":
@@ -243,6 +245,7 @@ def _answer(console: Console, view: View, subject: str) -> None:
             check = subject if subject in ask.checks else ask.checks[0]
             console.question(dialogues.check(view, check), lambda key: press(console, key, check))
         case AskKind.CHOOSE | AskKind.DECIDE:
-            console.question(dialogues.decide(view, ask))
+            check = dialogues.failing_check(view.state, ask)
+            console.question(dialogues.decide(view, ask), lambda key: press(console, key, check))
         case AskKind.WORKING | AskKind.ENDED:
             console.say(ask.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from engines.backups.verify import verify_all
 from engines.checks import Check
 from engines.config import Config
 from engines.errors import Refused, RestoreError, UsageError
+from engines.incident import Incident
 from engines.recipes import points, rehearsal, sessions, snapshots
 from engines.recipes.mysql import exploring
 from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
@@ -26,6 +28,7 @@ from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
+from tui.pasting import pasted
 from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
@@ -82,13 +85,11 @@ def show(arguments: argparse.Namespace) -> int:
     state = known.state
     out(f"{known.id}: {standing(state)}" + ("" if state.ended else f", runner {'alive' if known.alive else 'gone'}"))
     out(f"record {known.folder / 'session.toml'}")
+    width = max((len(one.id) for one in state.steps), default=0)
     for one in state.steps:
-        told = f" {duration(one.seconds)}" if one.attempt else ""
-        out(
-            drawable(
-                f"  {one.id:<6}{one.status:<9}{one.step.title}{told}" + (f": {one.message}" if one.message else "")
-            )
-        )
+        took = f" {duration(one.seconds)}" if one.attempt else ""
+        message = f": {one.message}" if one.message else ""
+        out(drawable(f"  {one.id:<{width}}  {one.status:<9}{one.step.title}{took}{message}"))
     for check in state.checks.values():
         out("  " + drawable(check_line(check.check)) + (" (overridden)" if check.override else ""))
     for grid in state.grids.values():
@@ -283,8 +284,9 @@ def _refuse_blocked(answers: Sequence[Check]) -> None:
 def plan(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
-    backup = _backup_named(target, arguments.backup)
-    dry = rehearsal.dry_run(config, target, backup, incident_of(arguments), until_of(arguments))
+    incident = incident_of(arguments)
+    backup = _backup_for(target, arguments.backup, incident)
+    dry = rehearsal.dry_run(config, target, backup, incident, until_of(arguments))
     name = digest(dry.plan)
     if arguments.json:
         json(
@@ -309,13 +311,27 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _backup_named(target: Target, name: str | None) -> Backup:
+def _backup_for(target: Target, name: str | None, incident: Incident | None) -> Backup:
+    """The one that was named; else the newest good one from before the incident, which is read to know that it is."""
     catalogue = points.restore_points(target)
     if name:
         return points.find(catalogue, name)
-    if not catalogue.backups:
-        raise RestoreError(f"There is no backup in {catalogue.folder}.", "Correct `backups` and `pattern`.")
-    return catalogue.backups[0]
+    start = incident.about.started_at if incident else None
+    while (backup := points.likely(catalogue, start)) is not None and backup.status is Status.UNCHECKED:
+        found = rehearsal.looked_at(backup)
+        if found.status is Status.UNCHECKED:
+            return found  # an object, which only staging reads
+        if not found.restorable:
+            tell(drawable(f"{shown(found.name)} is {found.status}: {found.evidence}. An older one is taken."))
+        backups = tuple(found if one.place == found.place else one for one in catalogue.backups)
+        catalogue = replace(catalogue, backups=backups)
+    if backup is None:
+        when = f" from before {clock(start)}" if start else ""
+        raise RestoreError(
+            f"There is no backup{when} in {catalogue.folder}. Nothing was changed.",
+            "Correct `backups` and `pattern`, or name another one: --backup NAME.",
+        )
+    return backup
 
 
 def prune(arguments: argparse.Namespace) -> int:
@@ -331,7 +347,7 @@ def prune(arguments: argparse.Namespace) -> int:
             out(drawable(f"due since {both_zones(parse_stamp(one.keep_until))}: {one.name}, {size(one.size)}"))
     if not arguments.yes:
         hint = "`reinstate prune --yes` removes what is listed." if due else "No safety snapshot is past its date."
-        out(f"Nothing was removed. {hint}")
+        out(f"Nothing was removed. {pasted(hint, getattr(arguments, 'config', None))}")
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,20 +71,18 @@ def console(arguments: argparse.Namespace) -> int:
             "The console needs a terminal (standard input, output and error, and TERM other than dumb).",
             "Line by line: reinstate restore TARGET --backup NAME --plain.",
         )
-    config, path = configuration(arguments)
-    return _open(arguments, config=config, config_path=path, incident=arguments.incident)
+    config, _path = configuration(arguments)
+    return _open(arguments, config=config, incident=arguments.incident)
 
 
 def restore(arguments: argparse.Namespace) -> int:
-    config, path = configuration(arguments)
+    config, _path = configuration(arguments)
     target = sessions.target_named(config, arguments.target)
     incident = incident_of(arguments)
     if not wants_plain(arguments) and not arguments.backup:
         until = until_of(arguments)
         sessions.check_until(target, until)
-        return _open(
-            arguments, config=config, config_path=path, target=target.name, incident=arguments.incident, until=until
-        )
+        return _open(arguments, config=config, target=target.name, incident=arguments.incident, until=until)
     if not arguments.backup:
         raise UsageError("Which backup? Nothing was changed.", f"reinstate backups {target.name}, then --backup NAME.")
     backup = points.find(points.restore_points(target), arguments.backup)
@@ -139,28 +138,39 @@ def abandon(arguments: argparse.Namespace) -> int:
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    from engines.demo import sandbox  # here: only the demo needs it
-
-    made = sandbox.build(arguments.folder)
+    made, stop = _sandbox(arguments)
+    arguments.config = made.config
     tell(f"The sandbox is in {made.folder}")
+    if made.programs:  # what the runner inherits, so that it finds the server's own client programs
+        os.environ["PATH"] = os.pathsep.join([*made.programs, os.environ.get("PATH", os.defpath)])
     try:
         if wants_plain(arguments):
             return _demo_plain(arguments, made)
         config = load(made.config, privileged=privileged())
-        return _open(
-            arguments, config=config, config_path=made.config, target=made.target, incident=made.incident, hints=True
-        )
+        return _open(arguments, config=config, target=made.target, incident=made.incident, hints=True)
     finally:
-        record = sandbox.stop(made)
+        record = stop(made)
         if record is not None and not wants_plain(arguments):
             out(f"Record: {record}")
         if record is not None and store.open_session(record.parent).state.ended is None:
-            tell(f"Its session is unfinished. Take it up again: reinstate --config {made.config} resume")
+            tell(f"Its session is unfinished. Take it up again: {made.again}")
         tell(f"What ran for the sandbox has ended. Its folder stays until you remove it: rm -r {made.folder}")
 
 
+def _sandbox(arguments: argparse.Namespace) -> tuple[Sandbox, Callable[[Sandbox], Path | None]]:
+    """The sandbox, and what ends what runs for it."""
+    if arguments.engine == "sqlite":
+        from engines.demo import sandbox  # here, and below: only the demo needs it
+
+        return sandbox.build(arguments.folder), sandbox.stop
+    from engines.demo.mysql import sandbox as on_server
+
+    tell("Making a throwaway server and a shop on it; it takes some seconds.")
+    return on_server.build(arguments.engine, arguments.folder, tell), on_server.stop
+
+
 def _demo_plain(arguments: argparse.Namespace, made: Sandbox) -> int:
-    arguments.config, arguments.target, arguments.incident = made.config, made.target, made.incident
+    arguments.target, arguments.incident = made.target, made.incident
     arguments.backup, arguments.plain = made.first_backup, True
     arguments.answers = arguments.answers or made.answers
     return restore(arguments)
@@ -238,7 +248,10 @@ def _follow(
     if not wants_plain(arguments):
         return _open(arguments, config=config, folder=folder)
     answers = answers or answers_of(arguments)
-    return asyncio.run(drive(folder, _operator(arguments, answers), answers, _choosing(folder)))
+    choosing = _choosing(folder)
+    return asyncio.run(
+        drive(folder, _operator(arguments, answers), answers, choosing, getattr(arguments, "config", None))
+    )
 
 
 def _choosing(folder: Path) -> Choosing | None:
@@ -259,7 +272,6 @@ def _open(
     arguments: argparse.Namespace,
     *,
     config: Config | None = None,
-    config_path: Path | None = None,
     target: str | None = None,
     incident: Path | None = None,
     folder: Path | None = None,
@@ -274,7 +286,7 @@ def _open(
     return run(
         Opening(
             config=config,
-            config_path=config_path,
+            config_path=getattr(arguments, "config", None),
             target=target,
             incident=incident,
             folder=folder,

@@ -50,10 +50,12 @@ MIGRATIONS = (
 )
 
 _LIFETIME = 12 * 3600.0  # seconds; a demo that was forgotten ends by itself
+SILENT = "no payment is recorded any more"
 _PATIENCE = 10.0  # seconds to wait for a process to start, to end, or to write
 _WORK_EVERY, _SCHEDULE_EVERY = 0.6, 3.0  # seconds
 
 Step = Callable[[Path, sqlite3.Connection], None]
+Command = Callable[[Path], int]
 
 
 def text_of(moment: datetime) -> str:
@@ -131,23 +133,32 @@ def serve(home: Path, service: str) -> int:
     """Be that process until SIGTERM."""
     step, every = SERVICES[service]
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    end = time.monotonic() + _LIFETIME
     # The second connection does nothing, as those of a pool do: no lock shows it, only its open file.
     with closing(connect(home)) as database, closing(connect(home)) as idle:
         idle.execute("SELECT count(*) FROM users").fetchone()
-        pid_file = home / RUN / f"{service}.pid"
-        fresh = pid_file.with_suffix(".new")
-        fresh.write_text(f"{os.getpid()} {start_of(os.getpid())}\n")
-        fresh.rename(pid_file)
-        write_log(home, "INFO", f"{service.capitalize()} started")
-        while signal.sigtimedwait({signal.SIGTERM}, every) is None and time.monotonic() < end and pid_file.exists():
+
+        def turn() -> None:
             try:
                 _take_turn(home, database, step)
             except sqlite3.Error as error:
                 write_log(home, "ERROR", f"{service.capitalize()}: {error}")
-        if pid_file.parent.exists():
-            write_log(home, "INFO", f"{service.capitalize()} stopped")
+
+        keep_turning(home, service, every, turn)
     return 0
+
+
+def keep_turning(home: Path, service: str, every: float, turn: Callable[[], None]) -> None:
+    """A turn every so many seconds, until SIGTERM (which is blocked), or until the sandbox is gone."""
+    end = time.monotonic() + _LIFETIME
+    pid_file = home / RUN / f"{service}.pid"
+    fresh = pid_file.with_suffix(".new")
+    fresh.write_text(f"{os.getpid()} {start_of(os.getpid())}\n")
+    fresh.rename(pid_file)
+    write_log(home, "INFO", f"{service.capitalize()} started")
+    while signal.sigtimedwait({signal.SIGTERM}, every) is None and time.monotonic() < end and pid_file.exists():
+        turn()
+    if pid_file.parent.exists():
+        write_log(home, "INFO", f"{service.capitalize()} stopped")
 
 
 def _take_turn(home: Path, database: sqlite3.Connection, step: Step) -> None:
@@ -165,14 +176,14 @@ def _take_turn(home: Path, database: sqlite3.Connection, step: Step) -> None:
 # -- the commands --------------------------------------------------------------------------------------------
 
 
-def start(home: Path, service: str) -> int:
+def start(home: Path, service: str, script: str = __file__) -> int:
     if running(home, service):
         return say(0, f"{service}: running already")
     pid_file = home / RUN / f"{service}.pid"
     pid_file.unlink(missing_ok=True)
     with (home / RUN / f"{service}.out").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-I", __file__, "serve", service],
+            [sys.executable, "-I", script, "serve", service],
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -262,15 +273,21 @@ def health(home: Path) -> int:
     with closing(connect(home)) as database:
         newest = "SELECT max(id) FROM transactions"
         before = database.execute(newest).fetchone()
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            if database.execute(newest).fetchone() != before:
-                return say(0, "in service: a new payment was recorded just now")
-            time.sleep(0.05)
-    return say(1, "no payment is recorded any more")
+        written = waited(lambda: bool(database.execute(newest).fetchone() != before))
+    return say(0, "in service: a new payment was recorded just now") if written else say(1, SILENT)
 
 
 # -- small things ----------------------------------------------------------------------------------------------
+
+
+def waited(fact: Callable[[], bool]) -> bool:
+    """Did it become true within the usual patience?"""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        if fact():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def start_of(pid: int) -> int:
@@ -301,17 +318,18 @@ def say(code: int, text: str) -> int:
     return code
 
 
-def main(arguments: list[str]) -> int:
-    home = Path(__file__).parent
-    alone: Mapping[str, Callable[[Path], int]] = {
-        "down": down,
-        "up": up,
-        "migrations": migrations,
-        "smoke": smoke,
-        "health": health,
-        "status": lambda home: say(1, "in maintenance mode") if (home / DOWN).exists() else say(0, "in service"),
+def in_service(home: Path) -> int:
+    return say(1, "in maintenance mode") if (home / DOWN).exists() else say(0, "in service")
+
+
+def main(arguments: list[str], script: str, alone: Mapping[str, Command], serve: Callable[[Path, str], int]) -> int:
+    """One command of the application whose script this is; its folder is the application's."""
+    home = Path(script).parent
+    verbs: Mapping[str, Callable[[Path, str], int]] = {
+        "start": lambda home, service: start(home, service, script),
+        "stop": stop,
+        "status": status,
     }
-    verbs: Mapping[str, Callable[[Path, str], int]] = {"start": start, "stop": stop, "status": status}
     match arguments:
         case [name] if name in alone:
             return alone[name](home)
@@ -323,5 +341,14 @@ def main(arguments: list[str]) -> int:
             return say(2, f"{', '.join(alone)}; workers or scheduler with start, stop or status")
 
 
+COMMANDS: Mapping[str, Command] = {
+    "down": down,
+    "up": up,
+    "migrations": migrations,
+    "smoke": smoke,
+    "health": health,
+    "status": in_service,
+}
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], __file__, COMMANDS, serve))

@@ -111,13 +111,18 @@ def _long_ago(live: sqlite3.Connection, until: datetime) -> None:
 
 def _sign_up(live: sqlite3.Connection, at: datetime, closed: datetime | None = None) -> None:
     (n,) = live.execute("SELECT count(*) FROM users").fetchone()
-    name = f"{_FIRST[n % len(_FIRST)]} {_LAST[n // len(_FIRST) % len(_LAST)]}"
-    email = f"{name.replace(' ', '.').lower()}.{n + 1}@shop.example"
+    name, email = customer(n)
     live.execute(
         "INSERT INTO users (name, email, created_at, deleted_at) VALUES (?, ?, ?, ?)",
         (name, email, text_of(at), text_of(closed) if closed else None),
     )
     audit(live, "account.opened", email, at)
+
+
+def customer(n: int) -> tuple[str, str]:
+    """Name and email of the customer with this number, from 0 on."""
+    name = f"{_FIRST[n % len(_FIRST)]} {_LAST[n // len(_FIRST) % len(_LAST)]}"
+    return name, f"{name.replace(' ', '.').lower()}.{n + 1}@shop.example"
 
 
 def _pay(live: sqlite3.Connection, at: datetime) -> str:

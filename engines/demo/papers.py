@@ -21,13 +21,13 @@ _LOSS = timedelta(hours=2)  # at most; the older copies lose more
 _TOLERANCE = 1.0  # percent of the payments, for those of the hours since the copy
 
 
-def configuration() -> str:
-    """`reinstate.toml`: every command is one of the sandbox's own application."""
+def application() -> dict[str, object]:
+    """What the configuration says of the sandbox's own application."""
 
     def app(*words: str) -> list[str]:
         return [sys.executable, "-I", "app.py", *words]
 
-    application = {
+    return {
         "path": "shop",
         "framework": "none",
         "maintenance_on": app("down"),
@@ -46,6 +46,10 @@ def configuration() -> str:
         "log_errors": [r"\.(ERROR|CRITICAL|ALERT|EMERGENCY):"],
         "timeout": "30s",
     }
+
+
+def configuration() -> str:
+    """`reinstate.toml`: every command is one of the sandbox's own application."""
     target = {
         "engine": "sqlite",
         "environment": "local",
@@ -56,8 +60,13 @@ def configuration() -> str:
         "journal_mode": "keep",
         "rto": "30m",
         "rpo": "4h",
-        "application": application,
+        "application": application(),
     }
+    return configured(target)
+
+
+def configured(target: Mapping[str, object]) -> str:
+    """The configuration with this one target, and the people of the demo."""
     people = [
         {"name": name, "login": name, "roles": [role]}
         for name, role in ((OPERATOR, "operator"), (COMMANDER, "commander"), (OWNER, "owner"))
@@ -176,12 +185,18 @@ def answers(past: Past) -> str:
             "reason": "Only this account's processes use the sandbox, and those can be seen",
         },
     ]
+    return answered({}, prepared)
+
+
+def answered(more: Mapping[str, object], prepared: list[dict[str, str]]) -> str:
+    """An answers file in which everybody of the demo says yes, and before that what is prepared."""
     table = {
         "operator": OPERATOR,
         "commander": COMMANDER,
         "owner": OWNER,
         "target": TARGET,
         "confirm": True,
+        **more,
         "answer": prepared,
     }
     return "# The demo's answers. docs/plain.md explains every key.\n" + tomli_w.dumps(table)

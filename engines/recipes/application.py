@@ -23,7 +23,7 @@ class Stopping:
     undo: str
     off: str = ""  # what is true, and checked, once it is stopped
     on: str = ""  # and once it is started again
-    note: str = ""
+    note: str = ""  # {proof} stands for the step that proves that nobody uses the database
     without: str = ""  # what to do where no command is configured
 
     @property
@@ -60,7 +60,7 @@ STOPPING = (
         "take the application out of maintenance mode",
         off="maintenance mode is on",
         on="maintenance mode is off",
-        note="Web requests write too, so this comes before the file is replaced.",
+        note="Web requests write too, so this comes before the database is replaced.",
         without="Web requests write too: make sure that nobody reaches the application.",
     ),
     Stopping(
@@ -74,8 +74,8 @@ STOPPING = (
         "start the queue workers",
         off="workers stopped",
         on="workers running again",
-        note="queue:restart is a signal only; step 3.5 proves that they are gone.",
-        without="Stop them by hand where there are any; step 3.5 proves that they are gone.",
+        note="queue:restart is a signal only; step {proof} proves that they are gone.",
+        without="Stop them by hand where there are any; step {proof} proves that they are gone.",
     ),
     Stopping(
         "scheduler",

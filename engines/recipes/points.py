@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -87,6 +88,20 @@ def find(points: Catalogue, name: str) -> Backup:
         f"There is no backup {name!r} in {points.folder}. Nothing was changed.",
         f"The newest are: {newest or 'none'}. List them: reinstate backups.",
     )
+
+
+def likely(points: Catalogue, before: datetime | None, chosen: str = "") -> Backup | None:
+    """The one to begin with: what is chosen already, else the newest good one from before the incident.
+
+    While none is known to be good, the newest that has not been read yet. Safety snapshots come last: what an earlier
+    session kept may be what was wrong. None where nothing is from before the incident.
+    """
+    early = [backup for backup in points.backups if before is None or backup.taken_at <= before]
+    usual = [backup for backup in early if backup.kind != "safety snapshot"]
+    named = [backup for backup in points.backups if backup.name == chosen]
+    good = [backup for backup in usual if backup.status is Status.VERIFIED]
+    unread = [backup for backup in usual if backup.status in (Status.UNCHECKED, Status.CHECKING)]
+    return next(iter((*named, *(good or unread), *usual, *early)), None)
 
 
 def to_table(backup: Backup, until: Until | None = None, reason: str = "") -> dict[str, object]:

@@ -59,7 +59,7 @@ def dry_run(
     A file's bytes are read and hashed for it; of an object the bucket is asked. Raises RestoreError.
     """
     sessions.check_until(target, until)
-    read = _looked_at(backup)
+    read = looked_at(backup)
     state = _state(config, target, read, incident, until)
     checksum = _checksum(read)
     state = after(state, Entry(2, utc_now(), "dry run", CheckDone(checksum), ""))
@@ -67,8 +67,10 @@ def dry_run(
     return DryRun(plan, (checksum, *_ground(target, state), *report.before(state)), later)
 
 
-def _looked_at(backup: Backup) -> Backup:
-    """With the status that it earns. An object is not fetched for it."""
+def looked_at(backup: Backup) -> Backup:
+    """With the status that it earns, once. An object is not fetched for it."""
+    if backup.actual is not None:
+        return backup
     if isinstance(backup.place, ObjectAt) and backup.status is not Status.MISSING_FILE:
         return asked(backup)
     return verify(backup, lambda _done, _total: None, lambda: False)

@@ -39,7 +39,7 @@ def stop_step(kind: Stopping, target: Target, phase: str = "3", after: int = 0) 
         action=kind.stop_action,
         shows=(shown(run),) if run else ("not configured",),
         undo=kind.undo,
-        note=kind.note if run else kind.without,
+        note=(kind.note if run else kind.without).format(proof=f"{phase}.{after + 5}"),
         gates=(CONFIRM,),
         configured=run is not None,
         optional=True,

@@ -270,6 +270,9 @@ def _check(known: CheckState) -> dict[str, object]:
     }
 
 
+_NOTHING: tuple[object, ...] = ("", [], ())
+
+
 def _toml(value: object) -> dict[str, object]:
     converted = _plain(value)
     assert isinstance(converted, dict)  # noqa: S101 - called with a table only
@@ -277,14 +280,12 @@ def _toml(value: object) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """TOML's types only: times as stamps, no nulls, no empty arrays of tables."""
+    """TOML's types only: times as stamps. What is not known is absent: nulls, empty texts, empty arrays."""
     match value:
         case datetime():
             return stamp(value)
         case Mapping():
-            return {
-                str(key): _plain(item) for key, item in value.items() if item is not None and item != [] and item != ()
-            }
+            return {str(key): _plain(item) for key, item in value.items() if item is not None and item not in _NOTHING}
         case str():
             return str(value)
         case bool() | int() | float():

@@ -150,8 +150,7 @@ class Runner:
             self._complain(f"session.toml can't be written: {error.strerror}. The journal holds everything.")
 
     def _complain(self, text: str) -> None:
-        with suppress(OSError):
-            sys.stderr.write(text + "\n")
+        _write(text)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._server.send, {"trouble": text})
 
@@ -388,16 +387,17 @@ class Runner:
                 if isinstance(command, (c.Approve, c.Override)):
                     self.record(Rejected(type(command).__name__, actor, error.message, error.hint), actor.name)
                 raise
-            self.record(self._event(command, actor), actor.name)
             if isinstance(command, c.Abandon):
                 self._abandon(command.reason, actor)
+            else:
+                self.record(self._event(command, actor), actor.name)
         await asyncio.sleep(0)  # let the event go out before the answer that it was accepted
         return {"ok": True}
 
     def _abandon(self, reason: str, actor: Actor) -> None:
         try:
             for path in self._recipe.leave(self.state):
-                self._complain(f"removed {path}")
+                _write(f"removed {path}")
         except Exception as error:  # noqa: BLE001 - a defect in clearing up must not keep a session from its end
             self._complain(_told(error, "clearing up").message)  # what is left is listed in the record
         self.record(SessionEnded(Ending.ABANDONED, reason, left_behind(self.state)), actor.name)
@@ -459,15 +459,19 @@ class Runner:
                 return KeyboardTaken(_named(actor, name), reason)
             case c.Undo(reason=reason):
                 return UndoAsked(actor, reason)
-            case c.Abandon(reason=reason):
-                return NoteAdded(actor, f"Abandoned: {reason}")
-            case c.Recheck():
-                raise AssertionError("rechecks are answered before")
+            case c.Recheck() | c.Abandon():
+                raise AssertionError("these are answered before")
 
     def _gate_text(self, give: c.Give) -> str:
         known = self.state.step(give.step)
         gate = known.missing() if known and known.status is not Status.RUNNING else None
         return gate.text if gate else ""
+
+
+def _write(text: str) -> None:
+    """Into runner.log, which may be on a full disk."""
+    with suppress(OSError):
+        sys.stderr.write(text + "\n")
 
 
 def _told(error: Exception, doing: str) -> RestoreError:

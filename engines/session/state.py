@@ -17,6 +17,7 @@ from engines.session.events import (
     CheckOverridden,
     ChildEnded,
     ChildStarted,
+    Ending,
     Entry,
     FactFound,
     GateGiven,
@@ -106,6 +107,7 @@ class CheckState:
     check: Check
     at: datetime
     override: CheckOverridden | None = None
+    overridden_at: datetime | None = None
 
     @property
     def blocks(self) -> bool:
@@ -275,7 +277,11 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 grids={},
             )
         case KeyboardTaken() as taken:
-            return replace(state, keyboard=taken.actor, handovers=(*state.handovers, (at, taken)))
+            # The operator's own first console takes it from nobody: the session was begun before there was one.
+            holder, actor = state.keyboard, taken.actor
+            own = holder is not None and not holder.console and (holder.name, holder.login) == (actor.name, actor.login)
+            handovers = state.handovers if own else (*state.handovers, (at, taken))
+            return replace(state, keyboard=actor, handovers=handovers)
         case PlanMade(plan=plan, digest=digest):
             return _with_plan(state, plan, digest)
         case PlanRefused() as refused:
@@ -284,12 +290,13 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             return replace(state, checks={**state.checks, check.name: CheckState(check, at)})
         case CheckOverridden(name=name) as override:
             known = state.checks.get(name)
-            checks = {**state.checks, name: replace(known, override=override)} if known else state.checks
+            passed = {name: replace(known, override=override, overridden_at=at)} if known else {}
             alone = ", break-glass: by the operator alone" if override.break_glass else ""
+            chosen = f" (backup {state.backup['name']})" if state.backup.get("name") else ""
             return _deviating(
-                _breaking_glass(replace(state, checks=checks), override.break_glass),
+                _breaking_glass(replace(state, checks={**state.checks, **passed}), override.break_glass),
                 at,
-                f"check overridden: {name} was {override.verdict}{alone}",
+                f"check overridden: {name} was {override.verdict}{chosen}{alone}",
                 override.actor.name,
                 override.reason,
             )
@@ -356,7 +363,10 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 replace(state, undo_asked=undo, plan_refused=None), at, "undo", undo.actor.name, undo.reason
             )
         case SessionEnded() as ended_session:
-            return replace(state, ended=ended_session, ended_at=at)
+            state = replace(state, ended=ended_session, ended_at=at)
+            if ended_session.how is Ending.ABANDONED:
+                return _deviating(state, at, "abandoned", entry.by, ended_session.reason)
+            return state
 
 
 def _with_plan(state: SessionState, plan: Plan, digest: str) -> SessionState:

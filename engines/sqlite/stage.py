@@ -166,11 +166,16 @@ def _refuse_other_digest(source: str, expected: tuple[str, str] | None, digests:
     found = digests[name].hexdigest()
     if found != wanted.strip().lower():
         raise OtherBytes(
-            f"The backup {drawable(source)} has {name} {found}, and {drawable(wanted)} is expected of it. "
-            "Nothing was changed.",
+            f"The backup {drawable(Path(source).name)} has {name} {_enough(found, wanted)}, "
+            f"and {drawable(_enough(wanted, found))} is expected of it. Nothing was changed.",
             "It is damaged or another file. Choose another backup.",
             digests["sha256"].hexdigest(),
         )
+
+
+def _enough(digest: str, other: str) -> str:
+    """As many digits as it takes to see that it is another: 64 of them twice would hide what comes after them."""
+    return digest if digest[:16] == other[:16] or len(digest) <= 16 else f"{digest[:16]}…"
 
 
 def _remove_leftover(path: str) -> None:

@@ -235,6 +235,16 @@ def test_a_server_needs_a_login_that_is_a_file_and_a_schema_that_is_not_its_own(
     assert [problem.hint for problem in problems if problem.key == "target.o.logn"] == ['Did you mean "login"?']
 
 
+def test_the_client_program_can_not_load_beside_the_live_schema(tmp_path: Path) -> None:
+    (problem,) = refused(
+        '[target.o]\nengine = "mysql"\nenvironment = "local"\ndatabase = "o"\nbackups = "dumps"\n'
+        'login = "client.cnf"\nclient = "mysql"\nmethod = "staged"\n',
+        tmp_path,
+    )
+    assert problem.key == "target.o.client"
+    assert "in-place" in problem.hint
+
+
 def test_a_folder_of_dumps_is_made_absolute_and_a_bucket_is_left_as_it_is(tmp_path: Path) -> None:
     text = """[target.{0}]
 engine = "mariadb"

@@ -94,7 +94,7 @@ def undoing() -> Story:
 def abandoned() -> Story:
     told = Story().replaced().tell(e.NoteAdded(ANA, "The owner can't be reached."))
     left = ("3.7 Replace the database: the old file is kept",)
-    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand", left))
+    return told.tell(e.SessionEnded(e.Ending.ABANDONED, "going on by hand.", left))
 
 
 def overridden() -> Story:
@@ -165,6 +165,8 @@ SCENES = {
         lambda: joined(Story().begun().planned().ran("2.1", "2.2").started("2.3")),
         "2.3 Check prerequisites is",
     ),
+    "readiness-not-staged": Scene(lambda: joined(Story().not_staged()), "Enter: what can be done"),
+    "readiness-decide": Scene(lambda: joined(Story().not_staged()), "try the step", ("enter",), "Enter: what can"),
     "readiness-ready": Scene(lambda: joined(Story().ready()), "Enter shows the plan"),
     "readiness-blocked": Scene(lambda: joined(Story().ready().checked(BLOCKING, UNSURE)), "2 checks block"),
     "readiness-check": Scene(
@@ -174,7 +176,7 @@ SCENES = {
     "readiness-approve": Scene(lambda: joined(Story().ready()), "approves exactly", ("enter",), "Enter shows the plan"),
     "restore-confirm": Scene(lambda: joined(Story().ready().approved()), "Next: 3.2"),
     "restore-running": Scene(running, "ETA 0:42"),
-    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop the queue workers failed"),
+    "restore-failed": Scene(lambda: joined(failed()), "3.3 Stop the queue workers failed."),
     "restore-decide": Scene(lambda: joined(failed()), "try the step", ("enter",), "3.3 Stop the queue"),
     "restore-typed": Scene(lambda: joined(Story().stopped()), "Enter runs it", ("enter",), "Next: 3.7"),
     "restore-undo": Scene(lambda: joined(undoing()), "Steps of the undo"),

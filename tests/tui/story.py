@@ -202,6 +202,14 @@ class Story:
         self.ran("2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7").checked()
         return self.tell(e.GridMade("staged copy", RIGHT))
 
+    def not_staged(self) -> Story:
+        """The chosen backup has other bytes than are listed."""
+        message = "The backup shop-2026-11-22T19-00-00Z.sqlite has sha256 1f2e3d4c5b6a7988…, and abababababababab…"
+        message += " is expected of it. Nothing was changed."
+        hint = "It is damaged or another file. Choose another backup."
+        self.begun().planned().ran("2.1", "2.2", "2.3").checked().started("2.4")
+        return self.checked(fail("backup checksum", message, hint)).ended("2.4", e.Result.FAILED, message, hint)
+
     def ready(self) -> Story:
         """Prepared, and the restore plan made."""
         return self.prepared().planned(PlanKind.RESTORE, RESTORE)

@@ -87,7 +87,7 @@ def test_every_json_has_its_keys(over: World) -> None:
     assert {row["kind"] for row in backups["backups"]} == {"sqlite", "safety snapshot"}
     assert all(set(check) == CHECK for check in json_of(over, "check"))
     plan = json_of(over, "plan", "--backup", BACKUP)
-    assert set(plan) == {"sha256", "plan", "checks"}
+    assert set(plan) == {"sha256", "plan", "checks", "later"}
     assert set(plan["plan"]) >= PLAN
     assert all(set(row) == ROW for row in json_of(over, "sessions"))
     assert set(json_of(over, "show")) >= RECORD

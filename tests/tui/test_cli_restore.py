@@ -312,7 +312,8 @@ def test_a_second_restore_of_the_same_target_is_refused_and_names_the_first(nigh
 def test_at_the_end_of_the_input_the_session_waits_and_can_be_taken_up_and_abandoned(night: Night) -> None:
     said = night.typed("restore", "box", "--backup", BACKUP, "--plain")
     assert said.code == WAITS
-    assert f"The session waits. Go on with: reinstate attach {night.session.name}" in said.out
+    config = night.world.folder / "reinstate.toml"
+    assert f"The session waits. Go on with: reinstate --config {config} attach {night.session.name}" in said.out
     assert night.typed("attach", "--plain", keys="n\nlooked at\nq\n").code == WAITS
     left = night.typed("abandon", "--reason", "a rehearsal")
     assert left.code == DONE, left.all
@@ -332,7 +333,7 @@ def test_a_session_whose_runner_died_is_taken_up_again(night: Night, words: tupl
     until(lambda: gone(runner), "the runner is dead")
     watching = night.typed("attach", "--plain")
     assert watching.code == 1
-    assert f"reinstate resume {night.session.name}" in watching.err
+    assert f"reinstate.toml resume {night.session.name}" in watching.err
     said = night.typed(*words)
     assert said.code == WAITS
     assert "The session waits" in said.out
@@ -347,6 +348,20 @@ def test_logs_after_an_sqlite_copy_are_refused_before_anything_is_begun(night: N
     is_one_clear_error(said, USAGE)
     assert "no logs after it" in said.err
     assert not list(store.known_sessions(night.world.folder / "state"))
+
+
+def test_without_a_backup_the_plan_is_for_the_newest_good_one_from_before_the_incident(night: Night) -> None:
+    backups = night.world.folder / "backups"
+    for name in ("2026-11-22T20-20-00Z.sqlite", "2026-11-22T21-00-00Z.sqlite"):  # damaged; after the first bad write
+        (backups / name).write_bytes((backups / BACKUP).read_bytes())
+    listing = backups / "checksums.txt"
+    digest = listing.read_text().split()[0]
+    lines = f"{'0' * 64}  2026-11-22T20-20-00Z.sqlite\n{digest}  2026-11-22T21-00-00Z.sqlite\n"
+    listing.write_text(listing.read_text() + lines)
+    said = night.typed("plan", "box", "--incident", night.world.folder / "incident.toml")
+    assert f"backup    {BACKUP}" in said.out
+    assert "2026-11-22T20-20-00Z.sqlite is MISMATCH" in said.err
+    assert "backup    2026-11-22T21-00-00Z.sqlite" in night.typed("plan", "box").out
 
 
 def test_ctrl_c_leaves_the_session_waiting(night: Night) -> None:

@@ -82,7 +82,7 @@ async def test_a_failed_step_offers_what_can_be_done() -> None:
     told.ended("3.2", Result.FAILED, "php artisan down exited with 1.", "Look at the log.")
     world = joined(told)
     async with at_the_console(world) as operator:
-        await operator.sees("3.2 Maintenance mode on failed: php artisan down exited with 1.")
+        await operator.sees("3.2 Maintenance mode on failed. Enter: what can be done. php artisan down exited with 1.")
         await operator.press("enter")
         await operator.sees("try the step again from its start")
         await operator.press("r")
@@ -153,3 +153,30 @@ async def test_what_the_dialogue_asked_for_closes_it_when_it_has_happened() -> N
         await operator.types("omar")
         await operator.press("enter")
         await operator.sees("✔ application owner")
+
+
+async def test_a_backup_with_other_bytes_can_be_let_pass_where_it_failed() -> None:
+    world = joined(Story().not_staged())
+    async with at_the_console(world) as operator:
+        await operator.sees("2.4 Stage the backup failed.")
+        await operator.press("enter")
+        await operator.sees("the incident commander overrides backup checksum; then r")
+        await operator.press("o")
+        await operator.sees("Name of the incident commander (ines)")
+        await operator.types("ines")
+        await operator.press("enter")
+        await operator.types("it is the only one")
+        await operator.press("enter")
+        await operator.until(lambda: bool(world.asked), "the runner is asked")
+        assert world.asked == [c.Override("backup checksum", "ines", "it is the only one")]
+
+
+async def test_another_backup_is_one_key_away_until_the_restore_has_begun() -> None:
+    async with at_the_console(joined(Story().ready())) as operator:
+        await operator.sees("[2 Readiness ▶]")
+        await operator.press("b")
+        await operator.sees("[1 Backup ✔]")
+    async with at_the_console(joined(Story().stopped())) as operator:
+        await operator.sees("[3 Restore ▶]")
+        await operator.press("b")
+        await operator.sees("The restore has begun, so this session keeps its backup.")

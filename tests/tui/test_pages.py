@@ -6,10 +6,12 @@ import pytest
 
 from engines.session import events as e
 from engines.session.plan import PlanKind
+from screens.readiness import prepared
 from tests.tui.story import ANA, BLOCKING, GRID, RESTORE, Story
 from tui.blocked import blocked
 from tui.hints import hint
-from tui.pages import marks, page_for, upcoming
+from tui.narration import sentences
+from tui.pages import marks, outcome, page_for, upcoming
 from tui.view import Line, Page, View
 
 
@@ -103,3 +105,59 @@ def test_the_hints_say_that_nothing_is_changed_only_while_that_is_so() -> None:
     later = (Story().ready().approved(), Story().stopped(), Story().replaced(), over)
     assert not any("Nothing is changed yet" in hint(Page.READINESS, told.state) for told in later)
     assert hint(Page.HANDOVER, over.state) == hint(Page.BACKUPS, over.state) == ""
+
+
+def test_a_failure_names_the_key_before_the_reason() -> None:
+    coming = upcoming(seen(Story().not_staged()), Page.READINESS)
+    assert coming.text.startswith("2.4 Stage the backup failed. Enter: what can be done. The backup shop-")
+
+
+def test_a_failure_whose_check_was_let_pass_is_tried_again() -> None:
+    told = Story().not_staged()
+    told.tell(e.CheckOverridden("backup checksum", "FAIL", ANA, "it is the only one"))
+    coming = upcoming(seen(told), Page.READINESS)
+    assert coming.text.startswith("2.4 Stage the backup failed. Let pass since: backup checksum. r does it again;")
+    told.checked(BLOCKING)
+    assert upcoming(seen(told), Page.READINESS).text.startswith("2.4 Stage the backup failed. Enter: what can be done.")
+
+
+def test_preparation_is_that_of_the_backup_which_is_chosen() -> None:
+    told = Story().ready()
+    told.tell(e.BackupChosen({"name": "another"}))
+    assert prepared(told.state) == ()
+    told.planned()
+    again = [f"2.{n}/r3" for n in range(1, 8)]
+    assert [known.id for known in prepared(told.state)] == again
+    told.ran(*again).planned(PlanKind.RESTORE, RESTORE)
+    assert [known.id for known in prepared(told.state)] == again
+
+
+RESUMED = e.RunnerStarted(pid=4812, started=2, reason="resume", versions={}, survives="tmux")
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (Story().ready().approved().ran("3.2"), "nothing was under way; the old database is live."),
+        (Story().replaced(), "nothing was under way; the restored database is live."),
+        (
+            Story().stopped().given("3.7").started("3.7").ended("3.7", e.Result.FAILED),
+            "nothing was under way; 3.7 Replace the database is failed: reinstate check says what is live.",
+        ),
+    ],
+)
+def test_a_runner_that_takes_over_says_what_is_true_until_it_has_ended_a_step(told: Story, says: str) -> None:
+    told.tell(RESUMED)
+    assert outcome(told.state) == f"Runner 4812 took over; {says}"
+    assert list(sentences(told.entries[-1], told.state)) == [f"Runner 4812 took over; {says}"]
+
+
+def test_a_step_that_is_carried_out_after_a_takeover_is_told_again() -> None:
+    told = Story().ready().approved().ran("3.2").tell(RESUMED).ran("3.3")
+    assert outcome(told.state) == "Done: 3.3 Stop the queue workers."
+
+
+def test_what_was_cut_off_is_named_where_everything_is_told() -> None:
+    told = Story().ready().approved().given("3.2").started("3.2").tell(RESUMED)
+    says = "Runner 4812 took over; 3.2 Maintenance mode on was under way; the old database is live."
+    assert list(sentences(told.entries[-1], told.state)) == [says]

@@ -120,7 +120,9 @@ async def test_a_runner_that_dies_is_seen_at_once_and_resumed_by_keys(session: T
         await operator.press("R")
         await operator.sees("It was gone while 3.3 Replace was under way")
         await operator.press("enter")
-        await operator.sees("has an outcome that is not known: The runner died during this step.")
+        await operator.sees(
+            "has an outcome that is not known. Enter: what can be done. The runner died during this step."
+        )
     step = session.state.step("3.3")
     assert step is not None
     assert step.status is Status.UNKNOWN

@@ -28,7 +28,7 @@ _DATABASE = re.compile(rb"^-- Host: .*?\s+Database: (.*)$")
 _COORDINATES = re.compile(
     rb"CHANGE (?:MASTER|REPLICATION SOURCE) TO (?:MASTER|SOURCE)_LOG_FILE='([^']+)', (?:MASTER|SOURCE)_LOG_POS=(\d+)"
 )
-_PURGED = re.compile(rb"GTID_PURGED\s*=\s*(?:/\*!80000 '\+'\*/ )?'([^']*)'", re.DOTALL)
+_PURGED = re.compile(rb"GTID_PURGED\s*=\s*(?:/\*!80000 '\+'\*/ )?'\+?([^']*)'", re.DOTALL)
 _SLAVE_POS = re.compile(rb"gtid_slave_pos='([^']*)'")
 _COMPLETED = b"-- Dump completed"
 _COMPLETED_AT = re.compile(rb"-- Dump completed on (\d{4}-\d\d-\d\d\s+\d?\d:\d\d:\d\d)")

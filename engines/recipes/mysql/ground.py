@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engines import checks
 from engines.application.probe import configured
 from engines.checks import Check
 from engines.errors import RestoreError
@@ -36,6 +37,9 @@ from engines.text import count, size
 if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
+
+
+SCHEMA = "The live schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,7 @@ def all_checks(
         free = space.free_on_server(connection, reach.place_of(target), found.server, target.space_command)
         usage = sessions.users_of(connection, target.database)
     yield from _room(target, state, found, dump, intent, free)
+    yield _live(found)
     yield sessions.seen(usage)
     yield from tools.tools(found.server.version, tools.look_for(found.server.version.flavour, tools.wanted(intent)))
     yield privileges.privileges(found.server, found.grants, intent, dump)
@@ -290,6 +295,15 @@ def all_checks(
     yield clock()
     # Last, since it may read a dump: whoever asks for another check does not wait for it.
     yield fresh(partial(points.backups_of, target), target.every, progress, stop)
+
+
+def _live(found: Ground) -> Check:
+    """Is there a schema of this name? Where it was dropped a restore makes it; a name typed wrongly looks the same."""
+    told = told_schema(found.schema)
+    if found.readable:
+        return checks.ok(SCHEMA, told)
+    hint = "Is `database` right in the configuration? If it is, the restore fills it; nothing is there to keep first."
+    return checks.warn(SCHEMA, told, hint)
 
 
 def _of_the_dump(

@@ -355,6 +355,8 @@ def load_staged(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     _refuse_other_dump(work)
     with right_server(work, target) as connection:
         loaded = _load_staged(work, target, connection, _complete(work.state, "load-staged"))
+        if staging.replay_of(work.state) is None:
+            _make_code(work, target, connection)
     names = reach.names_of(target, work.state)
     return {"message": f"{count(loaded.tables)} tables, {count(loaded.rows)} rows in {names.stage}"}
 
@@ -380,17 +382,15 @@ def _load_staged(work: Work, target: MysqlTarget, connection: Connection[Cursor]
     try:
         with bulk(work, target, connection) as by_bulk:
             job = _job(work, target, dump, names.stage, login, bulk=by_bulk)
-            loaded = load(replace(job, done=done, code=False), hooks_of(work, tell))
-        made = _make_code(work, target, connection)
+            return load(replace(job, done=done, code=False), hooks_of(work, tell))
     finally:
         account.drop(connection, names, session, say=work.say, at=work.at)
-    work.found(code=msgspec.to_builtins(made))
-    return loaded
 
 
 def _make_code(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> StagedCode:
+    """The dump's views, routines, triggers and events, once every row is in: also those that are replayed."""
     dump = ground.needed_dump(work.state)
-    return code.make(
+    made = code.make(
         connection,
         reach.names_of(target, work.state),
         work.state.id,
@@ -401,6 +401,8 @@ def _make_code(work: Work, target: MysqlTarget, connection: Connection[Cursor]) 
         stop=work.stopped,
         at=work.at,
     )
+    work.found(code=msgspec.to_builtins(made))
+    return made
 
 
 # -- replaying ---------------------------------------------------------------------------------------------------
@@ -418,6 +420,8 @@ def replay(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             work.say("the earlier replay ended at a point that is not known: the dump is loaded again first")
             (_load_staged if staged else _load_live)(work, target, connection, frozenset())
         done = _replay(work, target, connection, plan, staged=staged)
+        if staged:
+            _make_code(work, target, connection)
         point = since.here(connection)
     reaches = f", the last committed {both_zones(done.reaches)}" if done.reaches else ""
     return {
@@ -493,7 +497,8 @@ def go_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             if ground.look(connection, target).schema.exists:
                 refuse_written(work, target, "snapshot", BEFORE)
             # A swap that was begun has taken the triggers off the stage.
-            made = recall(work.state, "load-staged", "code", StagedCode)
+            by = "load-staged" if staging.replay_of(work.state) is None else "replay"
+            made = recall(work.state, by, "code", StagedCode)
             planned = swap.plan(
                 connection,
                 names,

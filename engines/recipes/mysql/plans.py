@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from engines.people import Role
 from engines.recipes import trust
 from engines.recipes.application import STOPPING
+from engines.recipes.mysql import reach
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.until import told, until_of
 from engines.recipes.readiness import incident_of
@@ -139,7 +140,7 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
             title="Load the dump in place",
             action="load",
             shows=(
-                f"empty schema {target.database} on {target.address}"
+                f"empty schema {target.database} on {reach.place_of(target)}"
                 if found.rebuilds
                 else "replace the dump's tables",
                 f"load {found.dump} ({_told_dump(found)}) {found.way}",
@@ -164,7 +165,7 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
             title="Load the dump beside the live schema",
             action="load-staged",
             shows=(
-                f"make schema {found.stage} on {target.address}, and an account that can reach nothing else",
+                f"make schema {found.stage} on {reach.place_of(target)}, and an account that can reach nothing else",
                 f"load {found.dump} ({_told_dump(found)}) into it {found.way}",
                 found.logging,
             ),

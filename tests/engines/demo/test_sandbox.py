@@ -172,7 +172,7 @@ def test_an_application_that_does_not_start_leaves_nothing_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Sandbox] = []
-    start = sandbox._start
+    start = sandbox.start_service
 
     def only_the_worker(made: Sandbox, service: str) -> None:
         seen.append(made)
@@ -180,7 +180,7 @@ def test_an_application_that_does_not_start_leaves_nothing_running(
             made.database.rename(made.database.with_name("gone.sqlite"))
         start(made, service)
 
-    monkeypatch.setattr(sandbox, "_start", only_the_worker)
+    monkeypatch.setattr(sandbox, "start_service", only_the_worker)
     with pytest.raises(RestoreError, match="did not start"):
         sandbox.build(tmp_path / "box")
     assert sandbox.running(seen[0]) == ()

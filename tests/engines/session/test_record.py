@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tarfile
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.engines.session.examples import (
     ACCEPT,
     ANA,
     CONFIRM,
+    NOON,
     SIGN_OFF,
     begun,
     check_done,
@@ -101,7 +103,7 @@ def test_whatever_is_said_the_record_is_toml_and_verifies(text: str, tmp_path: P
     tables = tomllib.loads(record.decode())
     assert tables["session"]["state"] == "abandoned"
     assert [known["id"] for known in tables["step"]] == ["3.1", "5.1"]
-    assert tables["note"][0].get("text") == text.encode(errors="backslashreplace").decode()
+    assert tables["note"][0].get("text", "") == text.encode(errors="backslashreplace").decode()
     tomllib.loads(plan_text(fold(in_memory.entries)).decode())
     (tmp_path / "session.toml").write_bytes(record)
     found = verify(tmp_path)
@@ -113,12 +115,15 @@ def test_whatever_is_said_the_record_is_toml_and_verifies(text: str, tmp_path: P
 def test_any_text_comes_back_from_the_record_as_it_was(text: str) -> None:
     record = render(parse(content(lines(*whole_session(text)))))
     note = tomllib.loads(record.decode())["note"][0]
-    assert note["text"] == text.encode(errors="backslashreplace").decode()
+    assert note.get("text", "") == text.encode(errors="backslashreplace").decode()
 
 
 def test_absent_facts_are_absent_keys() -> None:
-    record = render(parse(content(lines(begun(), runner_started()))))
+    incident = {"incident": {"id": "INC-1", "ticket": ""}, "table": [{"name": "users", "source": ""}]}
+    record = render(parse(content(lines(begun(incident=incident), runner_started()))))
     tables = tomllib.loads(record.decode())
+    assert tables["incident"] == {"incident": {"id": "INC-1"}, "table": [{"name": "users"}]}
+    assert b'""' not in record
     assert "ended" not in tables["session"]
     assert "plan" not in tables
     assert "step" not in tables
@@ -148,8 +153,29 @@ def test_a_broken_glass_stays_at_the_top_whatever_is_approved_later() -> None:
     assert isinstance(deviations, list)
     assert [deviation["what"] for deviation in deviations] == [
         "break-glass: approved by the operator alone",
-        "check overridden: space was FAIL, break-glass: by the operator alone",
+        "check overridden: space was FAIL (backup b), break-glass: by the operator alone",
         "break-glass: 3.1, a risk accepted by the operator alone",
+    ]
+
+
+def test_the_operators_own_first_console_is_no_handover() -> None:
+    login = e.Actor("ana", "root")
+    first, bob = replace(login, console="c1"), e.Actor("bob", "root", console="c2")
+    taken = e.KeyboardTaken(first, "the first console")
+    later = (e.KeyboardTaken(bob, "relief"), e.KeyboardTaken(first, "back"))
+    told = record(state_of(begun(operator=login), taken, *later))
+    handovers = told["handover"]
+    assert isinstance(handovers, list)
+    assert [(one["to"], one["reason"]) for one in handovers] == [("bob", "relief"), ("ana", "back")]
+    other = record(state_of(begun(operator=login), e.KeyboardTaken(bob, "the first console")))
+    assert isinstance(other["handover"], list)
+    assert [one["to"] for one in other["handover"]] == ["bob"]
+
+
+def test_abandoning_is_a_deviation_with_its_reason() -> None:
+    told = record(state_of(begun(), e.SessionEnded(e.Ending.ABANDONED, "the wrong night")))
+    assert told["deviation"] == [
+        {"at": NOON + timedelta(seconds=2), "what": "abandoned", "by": "ana", "reason": "the wrong night"}
     ]
 
 

@@ -16,7 +16,7 @@ from engines.children import Child, alive
 from engines.errors import Refused, RestoreError
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.events import CheckDone, Ending, KeyboardTaken, Rejected, RunnerStarted, StepEnded
+from engines.session.events import CheckDone, Ending, KeyboardTaken, NoteAdded, Rejected, RunnerStarted, StepEnded
 from engines.session.journal import read
 from engines.session.moves import AskKind
 from engines.session.plan import GateKind
@@ -196,6 +196,7 @@ async def test_a_refused_approval_is_kept_in_the_record(session: ToySession) -> 
     gone(runner.pid)
     kept = [entry.event for entry in read(session.folder / "journal.jsonl").entries]
     assert len([event for event in kept if isinstance(event, Rejected)]) == 2
+    assert not any(isinstance(event, NoteAdded) for event in kept)  # the end itself has the reason
     assert b"does not approve their own plan" in (session.folder / "session.toml").read_bytes()
     assert verify(session.folder).verdict == "CONSISTENT"
 

@@ -229,4 +229,4 @@ def test_what_a_restore_point_leaves_out_is_a_deviation_until_another_is_chosen(
     ]
     overridden = e.CheckOverridden("space", "FAIL", ANA, "made room")
     back = state_of(begun(backup=one), check_done("space"), overridden, e.BackupChosen({"name": "c"}))
-    assert [known.what for known in back.deviations] == ["check overridden: space was FAIL"]
+    assert [known.what for known in back.deviations] == ["check overridden: space was FAIL (backup c)"]
