@@ -45,6 +45,11 @@ class Proxy:
         """Cut every connection once `size` more bytes have come from the server."""
         self._left = size
 
+    def lead_to(self, port: int) -> None:
+        """Another server answers from now on; who is connected is cut."""
+        self._to = (self._to[0], port)
+        self.cut()
+
     def refuse(self, refusing: bool = True) -> None:
         """Take no new connections, or take them again."""
         self._refusing = refusing

@@ -14,7 +14,7 @@ import msgspec
 
 from engines.config import Config, load
 from engines.incident import read_incident
-from engines.mysql.connect import Place, write_option_file
+from engines.mysql.connect import Login, Place, write_option_file
 from engines.mysql.flavour import Flavour
 from engines.recipes import points, sessions
 from engines.recipes.mysql.until import Until
@@ -77,6 +77,7 @@ class MysqlWorld:
     schema: str
     dump: str  # name of the dump
     bad: str  # FILE:POSITION where the bad transaction begins
+    good: bytes = b""  # the schema right before it, as `content` gives it
 
     def config(self) -> Config:
         return load(self.folder / "reinstate.toml", privileged=False)
@@ -86,11 +87,7 @@ class MysqlWorld:
 
     def content(self) -> bytes:
         """The schema as a dump, comparable."""
-        own = ("--set-gtid-purged=OFF",) if self.server.flavour is Flavour.MYSQL else ()
-        return self.server.dump(
-            "--order-by-primary", "--routines", "--events", "--triggers", "--skip-dump-date", "--skip-comments",
-            "--single-transaction", *own, self.schema,
-        )  # fmt: skip
+        return content_of(self.server, self.schema)
 
     def schemas(self) -> set[str]:
         return {str(name) for (name,) in self.server.sql("SELECT schema_name FROM information_schema.schemata")}
@@ -99,8 +96,22 @@ class MysqlWorld:
         return {str(name) for (name,) in self.server.sql("SELECT user FROM mysql.user")}
 
 
-def build(folder: Path, server: Server, *, more: str = "", whole: bool = False) -> MysqlWorld:
-    """Customers and orders, a nightly dump, more customers, then everything of the customers deleted."""
+def build(
+    folder: Path,
+    server: Server,
+    *,
+    more: str = "",
+    whole: bool = False,
+    script: str = "",
+    port: int = 0,
+    login: Login | None = None,
+) -> MysqlWorld:
+    """Customers and orders, a nightly dump, more customers, then everything of the customers deleted.
+
+    `whole`: the schema has everything that a schema can have, too. `script`: what else it has before the dump. `port`,
+    `login`: how the session reaches the server, where it is not as the tests do.
+    """
+    port, login = port or server.port, login or server.login
     for name in ("dumps", "app"):
         (folder / name).mkdir(parents=True)
     schema = server.new_schema("shop")
@@ -116,6 +127,8 @@ def build(folder: Path, server: Server, *, more: str = "", whole: bool = False) 
         "INSERT INTO orders (customer) SELECT id FROM customers",
         database=schema,
     )
+    if script:
+        server.script(script, schema)
     mysql = server.flavour is Flavour.MYSQL
     own = ("--set-gtid-purged=OFF", "--source-data=2") if mysql else ("--master-data=2",)
     name = f"{schema}-2026-11-22T20-00-00Z.sql"
@@ -127,14 +140,24 @@ def build(folder: Path, server: Server, *, more: str = "", whole: bool = False) 
         server.sql(f"INSERT INTO customers (name) VALUES ('late {n}')", database=schema)
     status = "SHOW BINARY LOG STATUS" if mysql else "SHOW MASTER STATUS"
     file, position, *_ = server.sql(status)[0]
+    good = content_of(server, schema)
     server.sql("DELETE FROM orders", "DELETE FROM customers", database=schema)
     server.sql("CREATE TABLE made_later (id INT PRIMARY KEY)", database=schema)
-    write_option_file(folder / "login.cnf", Place("127.0.0.1", server.port), server.login, mariadb=not mysql)
+    write_option_file(folder / "login.cnf", Place("127.0.0.1", port), login, mariadb=not mysql)
     (folder / "reinstate.toml").write_text(
-        _CONFIG.format(folder=folder, engine=server.flavour.value, port=server.port, schema=schema, more=more)
+        _CONFIG.format(folder=folder, engine=server.flavour.value, port=port, schema=schema, more=more)
     )
     (folder / "incident.toml").write_text(_INCIDENT.format(rows=GOOD))
-    return MysqlWorld(folder, server, schema, name, f"{file}:{position}")
+    return MysqlWorld(folder, server, schema, name, f"{file}:{position}", good)
+
+
+def content_of(server: Server, schema: str) -> bytes:
+    """A schema as a dump, comparable."""
+    own = ("--set-gtid-purged=OFF",) if server.flavour is Flavour.MYSQL else ()
+    return server.dump(
+        "--order-by-primary", "--routines", "--events", "--triggers", "--skip-dump-date", "--skip-comments",
+        "--single-transaction", *own, schema,
+    )  # fmt: skip
 
 
 @contextmanager
