@@ -46,6 +46,19 @@ async def test_a_refusal_to_begin_is_shown_and_the_backups_stay() -> None:
         assert operator.console.page is Page.BACKUPS
 
 
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+async def test_the_handover_says_that_more_follows_and_shows_it(size: tuple[int, int]) -> None:
+    told = Story().handed_over()
+    told.tell(*(NoteAdded(ANA, f"note {number}: the owner of the shop was told by telephone") for number in range(9)))
+    async with at_the_console(joined(told), size=size) as operator:
+        await operator.sees("Sign-offs")
+        await operator.until(lambda: "↓" in operator.screen.splitlines()[2], "it says how much follows")
+        assert "note 8" not in operator.screen
+        await operator.press("end")
+        await operator.sees("note 8")
+        assert "↑" in operator.screen.splitlines()[2]
+
+
 async def test_text_from_outside_is_only_ever_text() -> None:
     hostile = "[/x][red] \x1b[2J\x1b]0;owned\x07 \u202eabc [@click=app.quit]y[/]"
     told = Story().begun().planned(steps=(replace(PREPARE[0], title=hostile, shows=(hostile,)),))
