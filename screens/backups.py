@@ -17,7 +17,7 @@ from engines.recipes.mysql.until import told
 from engines.recipes.points import likely
 from engines.text import count
 from tui.blocked import blocked
-from tui.keys import Pressed, bindings
+from tui.keys import FILTERED, Pressed, bindings
 from tui.pages import Next, at_stake, upcoming
 from tui.view import Line, Page, Shelf, View
 from tui.widgets.backups import about, backup_line, head, note
@@ -52,7 +52,7 @@ class BackupsScreen(Screen[None]):
     shelf: var[Shelf] = var(Shelf(), init=False)
 
     def compose(self) -> ComposeResult:
-        letters = Filter(placeholder="letters of the name", id="filter", compact=True)
+        letters = Filter(placeholder=FILTERED, id="filter", compact=True)
         letters.cursor_blink = False
         yield from framed(
             PAGE,
@@ -110,7 +110,7 @@ class BackupsScreen(Screen[None]):
 
     def _next(self, backup: Backup | None) -> Next:
         if self.query_one("#filter", Filter).has_focus:
-            return Next("Type letters of a name, a status or a time. Enter keeps the filter, Esc takes it away.")
+            return Next(f"Type {FILTERED}. Enter keeps the filter, Esc takes it away.", typing=True)
         if self.view.state.begun is not None and self.view.line is not Line.ALIVE:
             return upcoming(self.view, PAGE)
         if backup is None:

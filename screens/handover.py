@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.reactive import var
 from textual.screen import Screen
-from textual.widgets import Static
 
 from engines.session.authority import names_for
 from engines.session.moves import left_behind
 from engines.session.plan import GateKind
 from engines.session.record import record
 from engines.session.state import SessionState, StepState
-from engines.text import both_zones, drawable, duration, parse_stamp
+from engines.text import both_zones, duration, parse_stamp
 from tui.keys import Pressed, bindings
 from tui.pages import LIVE
 from tui.theme import BOLD, DIM, PLAIN, WARY
@@ -24,36 +21,29 @@ from tui.view import Page, View
 from tui.widgets.cells import Piece
 from tui.widgets.frame import framed, show_frame
 from tui.widgets.grid import tally
-from tui.widgets.words import tell
+from tui.widgets.told import Told
 
 PAGE = Page.HANDOVER
 
 
 class HandoverScreen(Screen[None]):
     BINDINGS = bindings(PAGE)
-    DEFAULT_CSS = """
-    HandoverScreen #whole { height: 1fr; padding: 0 1; scrollbar-size: 0 0; }
-    HandoverScreen #whole > Static { height: auto; }
-    """
 
     view: var[View] = var(View(), init=False)
     composed = False  # from on_mount on there is something to draw on
 
     def compose(self) -> ComposeResult:
-        yield from framed(PAGE, VerticalScroll(Static("", id="told", markup=False), id="whole"))
+        yield from framed(PAGE, Told("Handover", id="told"))
 
     def on_mount(self) -> None:
         self.composed = True
-        self.query_one("#whole", VerticalScroll).focus()
+        self.query_one(Told).focus()
         self.watch_view(self.view)
 
     def watch_view(self, view: View) -> None:
         if not self.composed:
             return
-        text = Text()
-        for words, style in told(view):
-            text.append(drawable(words) + "\n", style)
-        tell(self.query_one("#told", Static), text)
+        self.query_one(Told).show(list(told(view)))
         show_frame(self, PAGE, view, self.subject)
 
     @property

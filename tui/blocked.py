@@ -39,6 +39,8 @@ def blocked(key: str, view: View, subject: str) -> str:
     """The reason why `key` does nothing with this selection; empty when it may be pressed."""
     if key == "resume":
         return "" if view.line is Line.GONE else _no_resume(view.line)
+    if key.startswith("page-") and view.state.begun is None:
+        return _line(Line.NONE)
     if key in ("plan", "grid", "log", "command"):
         return _nothing_to_show(key, view, subject)
     if key == "explore":
@@ -121,7 +123,7 @@ def _line(line: Line) -> str:
         case Line.READ_ONLY:
             return "This console only looks. Nothing was changed."
         case _:
-            return "There is no session yet. Choose a backup first."
+            return "There is no session yet. Choose a backup first (Enter)."
 
 
 def _no_resume(line: Line) -> str:

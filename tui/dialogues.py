@@ -275,6 +275,9 @@ def help_lines(page: Page, view: View, subject: str) -> list[str]:
             lines.append(f"        not now: {reason}")
     if pages:
         lines.append(f"{'1 to 5':>6}  Look at another page of the session.")
+        reason = blocked(pages[0].id, view, subject)
+        if reason:
+            lines.append(f"        not now: {reason}")
     lines += ["", *(f"{keys:>6}  {text}" for keys, text in ALWAYS)]
     return lines
 

@@ -13,6 +13,7 @@ from textual.message import Message
 
 from tui.view import SESSION_PAGES, Page
 
+FILTERED = "letters of a name, a status or a time"
 _ALL = frozenset(Page)
 _SESSION = frozenset(SESSION_PAGES)
 _STEPS = frozenset({Page.READINESS, Page.RESTORE})
@@ -62,7 +63,7 @@ KEYS = (
         "slash",
         "/",
         "filter",
-        "Show only backups whose name has these letters.",
+        f"Show only some backups, by {FILTERED}.",
         frozenset({Page.BACKUPS}),
         2,
     ),
@@ -132,7 +133,7 @@ KEYS = (
     Key("resume", "R", "R", "resume", "Start a runner again on a session whose runner is gone.", _SESSION, 2),
     Key("hide", "h", "h", "hide hint", "Hide the first-time hint of this screen.", _ALL, None),
     *(
-        Key(f"page-{number}", str(number), str(number), str(page), f"Look at {page}.", _SESSION)
+        Key(f"page-{number}", str(number), str(number), str(page), f"Look at {page}.", _ALL)
         for number, page in enumerate(SESSION_PAGES, 1)
     ),
     Key("back", "escape", "Esc", "back", "Back: to the page where the next key is, or to the list of targets.", _ALL),

@@ -80,6 +80,7 @@ class Next:
 
     text: str
     enter: str = ""
+    typing: bool = False  # letters go into a box: no key of the page does anything
 
 
 def number(page: Page) -> int:

@@ -18,7 +18,7 @@ from tui.blocked import blocked
 from tui.narration import plan_lines
 from tui.pages import at_stake, page_for
 from tui.view import SESSION_PAGES, Line, Page, Shelf, View
-from tui.widgets.backups import lost
+from tui.widgets.backups import is_late, lost
 from tui.widgets.steps import exact
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def press(console: Console, key: str, subject: str) -> None:
         case "until":
             _up_to_when(console, view, subject)
         case "verify":
-            console.work(console.shelving.verify(subject))
+            console.work(_verify(console, subject))
         case "other-backup":
             console.go(Page.BACKUPS, by_hand=True)
         case "resume":
@@ -79,14 +79,18 @@ def press(console: Console, key: str, subject: str) -> None:
         case _ if key in _FORMS:
             console.form(_FORMS[key](view))
         case _ if key.startswith("page-"):
-            _page(console, view, SESSION_PAGES[int(key.removeprefix("page-")) - 1])
+            console.go(SESSION_PAGES[int(key.removeprefix("page-")) - 1], by_hand=True)
 
 
-def _page(console: Console, view: View, page: Page) -> None:
-    if view.state.begun is None:
-        console.say("There is no session yet: choose a backup first (Enter).")
+async def _verify(console: Console, subject: str) -> None:
+    """Read the selected backup once more. What it came to is said, also where it is what it was before."""
+    backup = console.shelving.shelf.find(subject)
+    if backup is None:
+        console.say(_none_selected(console))
         return
-    console.go(page, by_hand=True)
+    console.say(f"Reading {shown(backup.name)} …")
+    found = await console.shelving.verify(backup)
+    console.say(f"{shown(found.name)} was read just now: {found.status}.")
 
 
 def _back(console: Console, view: View) -> None:
@@ -138,6 +142,8 @@ def _next_grid(view: View) -> str:
 def _enter(console: Console, view: View, subject: str) -> None:
     if console.page is Page.START:
         _open(console, subject)
+    elif console.page is Page.BACKUPS and view.line in (Line.NONE, Line.ALIVE) and not _selected(console, subject):
+        console.say(_none_selected(console))
     elif console.page is Page.BACKUPS and not _is_chosen(console, view, subject):
         _choose(console, view, subject)
     elif view.line is Line.GONE:
@@ -158,6 +164,24 @@ def _open(console: Console, subject: str) -> None:
         console.say(f"This session's journal can't be used: {known.error}")
         return
     console.work(console.join(known.folder))
+
+
+def _selected(console: Console, subject: str) -> bool:
+    return console.shelving.shelf.find(subject) is not None
+
+
+def _none_selected(console: Console) -> str:
+    """Why there is no backup under the cursor."""
+    shelf = console.shelving.shelf
+    if shelf.trouble:
+        return shelf.trouble
+    if shelf.catalogue is None:
+        return "The backups are still being read."
+    return (
+        "No backup is selected: none matches the filter. Esc takes it away."
+        if shelf.catalogue.backups
+        else (f"There is no backup to choose: {shelf.catalogue.folder} is empty.")
+    )
 
 
 def _is_chosen(console: Console, view: View, subject: str) -> bool:
@@ -187,9 +211,9 @@ def _choose(console: Console, view: View, subject: str) -> None:
             console.ask(c.Choose(to_table(backup)))
 
     title = "Prepare a restore from this backup?" if view.state.begun is None else "Restore this backup instead?"
-    answer = (
-        Answer("enter", "prepare it", "yes") if backup.restorable else Answer("y", "prepare it all the same", "yes")
-    )
+    # Enter is pressed by habit: what may bring the damage back, or can't be trusted, wants another key.
+    usual = backup.restorable and not is_late(backup, shelf)
+    answer = Answer("enter", "prepare it", "yes") if usual else Answer("y", "prepare it all the same", "yes")
     console.question(Question(title, tuple(lines), (answer,)), answered)
 
 

@@ -29,11 +29,13 @@ class _Run:
     def everything(self, catalogue: Catalogue) -> None:
         self._outside.verify_all(catalogue.backups, self.found, self.stopped.is_set)
 
-    def one(self, backup: Backup) -> None:
+    def one(self, backup: Backup) -> Backup:
         def progress(done: int, total: int) -> None:
             self.found(replace(backup, status=Status.CHECKING, done=done / total if total else None))
 
-        self.found(self._outside.verify(backup, progress, self.stopped.is_set))
+        settled = self._outside.verify(backup, progress, self.stopped.is_set)
+        self.found(settled)
+        return settled
 
     def found(self, backup: Backup) -> None:
         with self._lock:
@@ -82,11 +84,9 @@ class Shelving:
         if verifying:
             await asyncio.to_thread(run.everything, catalogue)
 
-    async def verify(self, path: str) -> None:
+    async def verify(self, backup: Backup) -> Backup:
         """Verify one backup now, whatever was found before."""
-        backup = self.shelf.find(path)
-        if backup is not None:
-            await asyncio.to_thread(self._run.one, backup)
+        return await asyncio.to_thread(self._run.one, backup)
 
     def fetch(self) -> bool:
         """Take over what the threads found since the last time. True when there was something."""

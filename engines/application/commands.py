@@ -43,13 +43,22 @@ class Answer:
     @property
     def evidence(self) -> str:
         """The outcome, and the end of the output."""
+        if self.ended is None:
+            return self._last
+        return self._with_output(f"{self.ended.reason}, {duration(self.ended.seconds)}")
+
+    def says(self, word: str) -> str:
+        """The same of a command that asks: its exit alone would read like a failure where no is the good answer."""
+        return self._with_output(f"the check command says {word} ({self.ended.reason if self.ended else 'not asked'})")
+
+    def _with_output(self, how: str) -> str:
+        return f"{how}: {self._last}" if self._last else how
+
+    @property
+    def _last(self) -> str:
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         last = drawable(" / ".join(lines[-3:]))
-        last = last if len(last) <= _MOST else "…" + last[-_MOST:]
-        if self.ended is None:
-            return last
-        how = f"{self.ended.reason}, {duration(self.ended.seconds)}"
-        return f"{how}: {last}" if last else how
+        return last if len(last) <= _MOST else "…" + last[-_MOST:]
 
 
 def in_application(application: Application, argv: tuple[str, ...]) -> Command:
@@ -83,9 +92,9 @@ def denies(name: str, command: Command, hint: str, *, ask: Ask = captured, panel
     """
     said = answer(command, ask)
     if said.ended and said.ended.ok:
-        return checks.fail(name, said.evidence, hint, panel)
+        return checks.fail(name, said.says("yes"), hint, panel)
     if said.known and said.ended and said.ended.exit in _NO and not said.ended.flooded:
-        return checks.ok(name, said.evidence, panel)
+        return checks.ok(name, said.says("no"), panel)
     return checks.unknown(name, f"{said.evidence} (neither yes, 0, nor no, 1 or 3)", hint, panel)
 
 

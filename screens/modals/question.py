@@ -14,9 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from engines.text import drawable
-from tui.theme import BOLD, DIM
+from tui.theme import BOLD, DIM, WARY
 from tui.widgets.cells import wrapped
 from tui.widgets.passage import FRAME, Passage, inner_width
+from tui.widgets.words import tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Question:
     title: str
     lines: tuple[str, ...]
     answers: tuple[Answer, ...]
+
+
+def _shown(answer: Answer) -> str:
+    return "Enter" if answer.key == "enter" else answer.key
 
 
 class QuestionModal(ModalScreen[str]):
@@ -65,8 +70,10 @@ class QuestionModal(ModalScreen[str]):
             yield Static(Text(drawable(self.question.title), BOLD), markup=False)
             yield Passage(self.question.lines)
             yield Static("", id="answers", markup=False)
+            yield Static("", id="said", markup=False)
 
     def on_mount(self) -> None:
+        tell(self.query_one("#said", Static), Text(""))
         self._fit()
 
     def on_resize(self) -> None:
@@ -76,7 +83,8 @@ class QuestionModal(ModalScreen[str]):
         width = inner_width(self.size.width, whole=False)
         answers = self._answers(width)
         self.query_one("#answers", Static).update(answers)
-        self.query_one(Passage).fit(width, self.size.height - FRAME - len(answers.plain.split("\n")))
+        said = 1 if self.query_one("#said", Static).display else 0
+        self.query_one(Passage).fit(width, self.size.height - FRAME - len(answers.plain.split("\n")) - said)
 
     def action_read(self, by: int) -> None:
         self.query_one(Passage).page(by)
@@ -87,9 +95,8 @@ class QuestionModal(ModalScreen[str]):
     def _answers(self, width: int) -> Text:
         text = Text()
         for answer in self.question.answers:
-            shown = "Enter" if answer.key == "enter" else answer.key
             reason = f" (not now: {answer.blocked})" if answer.blocked else ""
-            lines = wrapped(f"{shown:>6}  {answer.label}{reason}", width)
+            lines = wrapped(f"{_shown(answer):>6}  {answer.label}{reason}", width)
             text.append("\n".join(lines) + "\n", DIM if answer.blocked else BOLD)
         text.append("   Esc  back; nothing is changed")
         return text
@@ -100,6 +107,14 @@ class QuestionModal(ModalScreen[str]):
                 event.stop()
                 self.dismiss(answer.value)
                 return
+        if event.is_printable or event.key == "enter":
+            self._refuse("Enter" if event.key == "enter" else event.character or event.key)
+
+    def _refuse(self, pressed: str) -> None:
+        """A key that does nothing says so."""
+        keys = [_shown(answer) for answer in self.question.answers if not answer.blocked]
+        tell(self.query_one("#said", Static), Text(f"{pressed} does nothing here. {', '.join((*keys, 'Esc'))}.", WARY))
+        self._fit()
 
     def action_back(self) -> None:
         self.dismiss("")

@@ -46,6 +46,19 @@ async def test_a_refusal_to_begin_is_shown_and_the_backups_stay() -> None:
         assert operator.console.page is Page.BACKUPS
 
 
+@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+async def test_the_handover_says_that_more_follows_and_shows_it(size: tuple[int, int]) -> None:
+    told = Story().handed_over()
+    told.tell(*(NoteAdded(ANA, f"note {number}: the owner of the shop was told by telephone") for number in range(9)))
+    async with at_the_console(joined(told), size=size) as operator:
+        await operator.sees("Sign-offs")
+        await operator.until(lambda: "↓" in operator.screen.splitlines()[2], "it says how much follows")
+        assert "note 8" not in operator.screen
+        await operator.press("end")
+        await operator.sees("note 8")
+        assert "↑" in operator.screen.splitlines()[2]
+
+
 async def test_text_from_outside_is_only_ever_text() -> None:
     hostile = "[/x][red] \x1b[2J\x1b]0;owned\x07 \u202eabc [@click=app.quit]y[/]"
     told = Story().begun().planned(steps=(replace(PREPARE[0], title=hostile, shows=(hostile,)),))
@@ -95,6 +108,69 @@ async def test_the_filter_narrows_the_list_and_esc_takes_it_away() -> None:
         await operator.sees("2 of 7 VERIFIED, 1 to check")
 
 
+async def test_while_the_filter_is_typed_no_key_of_the_page_is_offered() -> None:
+    async with at_the_console(World()) as operator:
+        await operator.press("enter")
+        await operator.sees("? help")
+        await operator.press("slash")
+        await operator.sees("Type letters of a name, a status or a time.")
+        await operator.until(lambda: "? help" not in operator.screen, "the keys are gone")
+        await operator.press("enter")
+        await operator.sees("? help")
+
+
+async def test_enter_on_no_backup_says_why() -> None:
+    async with at_the_console(World()) as operator:
+        await operator.press("enter")
+        await operator.sees("2 of 7 VERIFIED")
+        await operator.press("slash", *"nothing", "enter", "enter")
+        await operator.sees("No backup is selected: none matches the filter. Esc takes it away.")
+        await operator.press("v")
+        await operator.sees("No backup is selected")
+    async with at_the_console(World(catalogue=Catalogue("/srv/backups", (), ()))) as operator:
+        await operator.press("enter")
+        await operator.sees("is empty")
+        await operator.press("enter")
+        await operator.sees("There is no backup to choose: /srv/backups is empty.")
+
+
+async def test_a_digit_says_that_there_is_no_session_yet() -> None:
+    async with at_the_console(World()) as operator:
+        await operator.sees("shop-staging")
+        await operator.press("3")
+        await operator.sees("There is no session yet. Choose a backup first (Enter).")
+        assert operator.console.page is Page.START
+
+
+async def test_a_key_that_is_no_answer_says_so_in_the_dialogue() -> None:
+    world = World()
+    async with at_the_console(world) as operator:
+        await operator.press("enter")
+        await operator.sees("MISMATCH")
+        await operator.press("down", "enter")
+        await operator.sees("prepare it all the same")
+        await operator.press("enter")
+        await operator.sees("Enter does nothing here. y, Esc.")
+        assert world.begun == []
+
+
+async def test_a_backup_from_after_the_incident_needs_another_key_than_enter() -> None:
+    told = Story().begun().planned().ran("2.1")
+    assert told.state.begun is not None
+    report = {"incident": {"id": "INC-2041", "started_at": "2026-11-22T18:40:00Z"}}
+    told.state = replace(told.state, begun=replace(told.state.begun, incident=report))
+    world = joined(told)
+    world.catalogue = Catalogue("/srv/backups", (backup(0, Status.VERIFIED), backup(4, Status.VERIFIED)), ())
+    async with at_the_console(world) as operator:
+        await operator.press("1")
+        await operator.sees("2 VERIFIED")
+        await operator.press("home", "enter")
+        await operator.sees("AFTER the incident began")
+        await operator.sees("y prepare it all the same")
+        await operator.press("escape", "down", "enter")
+        await operator.sees("Enter prepare it")
+
+
 async def test_one_backup_is_verified_again_on_request() -> None:
     world = World(verified=lambda backup: replace(backup, status=Status.MISMATCH, evidence="read just now"))
     world.catalogue = Catalogue("/srv/backups", (backup(1, Status.VERIFIED),), ())
@@ -103,6 +179,7 @@ async def test_one_backup_is_verified_again_on_request() -> None:
         await operator.sees("1 VERIFIED")
         await operator.press("v")
         await operator.sees("MISMATCH: read just now")
+        await operator.sees("shop-2026-11-22T19-00-00Z.sqlite was read just now: MISMATCH.")
 
 
 async def test_a_session_that_is_over_can_only_be_read() -> None:

@@ -13,6 +13,7 @@ import pytest
 from engines.incident import Objective
 from engines.recipes.mysql.until import Kind, Until, just_before, stops_before, told, typed
 from engines.session import commands as c
+from tests.tui import story
 from tests.tui.driving import at_the_console
 from tests.tui.mysql_story import BAD, BEGAN, CONFIG, INCIDENT, NOW, ServerStory, catalogue, dump
 from tests.tui.outsides import World, joined
@@ -21,7 +22,7 @@ from tui.app import Opening
 from tui.blocked import blocked
 from tui.stops import echo, offered, unreachable
 from tui.view import Line, Shelf, View
-from tui.widgets.timeline import legend
+from tui.widgets.timeline import legend, picture
 
 OPENING = Opening(config=CONFIG, incident=Path("incident.toml"), name="ana")
 JOINED = Opening(config=CONFIG, folder=FOLDER, name="ana")
@@ -238,3 +239,13 @@ def test_the_legend_says_what_is_drawn_as_far_as_there_is_room() -> None:
     assert legend("V!S= x", 80) == "V verified  ! incident  S stop  = logs  x bad"
     assert legend("V!S=", 29) == "V verified  ! incident"
     assert legend("   ", 80) == ""
+
+
+@pytest.mark.parametrize("width", [58, 78])
+def test_the_time_of_now_gives_way_to_what_the_letters_mean(width: int) -> None:
+    shelf = Shelf(catalogue=story.catalogue())
+    (text, _), *_ = picture(shelf, story.NIGHT, None, width)[2]
+    assert "? unlisted" in text
+    assert text.endswith(" now")
+    (text, _), *_ = picture(shelf, story.NIGHT, None, 118)[2]
+    assert text.endswith(" now 20:04 UTC")

@@ -32,7 +32,7 @@ def backup_line(backup: Backup, shelf: Shelf, now: datetime, width: int) -> Line
     status = (fit(word, _STATUS), style_of(str(backup.status)))
     name = shown(backup.name) + ("  << chosen" if backup.name == shelf.chosen else "")
     # A backup from after the incident may hold its damage: it stands apart in the list.
-    late = " !" if shelf.incident_start is not None and backup.taken_at > shelf.incident_start else ""
+    late = " !" if is_late(backup, shelf) else ""
     if width < 72:
         room = width - 33
         taken = fit(f"{backup.taken_at:%Y-%m-%d %H:%M}{late}", 18)
@@ -42,6 +42,11 @@ def backup_line(backup: Backup, shelf: Shelf, now: datetime, width: int) -> Line
     taken = fit(clock(backup.taken_at) + late, _TAKEN)
     told = f"{taken} {fit(age, _AGE, right=True)} {fit(_size(backup), _SIZE, right=True)} "
     return ((told, PLAIN), status, (" " + fit(fit_end(name, room), room), PLAIN))
+
+
+def is_late(backup: Backup, shelf: Shelf) -> bool:
+    """Was it taken after the incident began?"""
+    return shelf.incident_start is not None and backup.taken_at > shelf.incident_start
 
 
 def _size(backup: Backup) -> str:

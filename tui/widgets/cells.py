@@ -57,6 +57,11 @@ def wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(clean, width, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
 
 
+def unbroken(text: str, width: int) -> list[str]:
+    """`text` on as many lines as it needs, cut wherever one is full."""
+    return chop_cells(drawable(text), max(width, 1)) or [""]
+
+
 def strip(line: Iterable[Piece], width: int, base: Style) -> Strip:
     """A line as Textual draws it, in exactly `width` cells."""
     segments = [Segment(drawable(text), base + style) for text, style in line]

@@ -55,7 +55,8 @@ def show_frame(screen: Screen[None], page: Page, view: View, subject: str, comin
     screen.query_one(Hint).show(view.hint)
     said = " ".join(part for part in (view.status, view.trouble) if part)
     calm = outcome(view.state) if not said and page in _WITH_STEPS and view.line is not Line.GONE else ""
-    screen.query_one(Foot).show(coming.text, said, calm, labels(page, view, subject, coming.enter))
+    keys = [] if coming.typing else labels(page, view, subject, coming.enter)
+    screen.query_one(Foot).show(coming.text, said, calm, keys)
 
 
 def labels(page: Page, view: View, subject: str, enter: str) -> list[Label]:

@@ -22,10 +22,10 @@ _LEGEND = (
     ("=", "= logs"),
     ("/", "/ gap"),
     ("x", "x bad"),
+    ("?", "? unlisted"),
     ("o", "o unchecked"),
     ("_", "_ missing"),
     ("w", "w weak"),
-    ("?", "? unlisted"),
 )
 
 
@@ -69,10 +69,12 @@ def picture(shelf: Shelf, now: datetime, selected: datetime | None, width: int) 
     if selected is not None and start <= selected <= now:
         column = min(width - 1, int((selected - start) / (now - start) * width))
         above = above[:column] + ("v" if above[column] == " " else above[column]) + above[column + 1 :]
-    ends = (f"{start:%m-%d %H:%M}", f"now {now:%H:%M} UTC")
-    room = width - len(ends[0]) - len(ends[1]) - 2
-    middle = fit(legend(above + below + (logs_line(placed, width) if shelf.is_server else ""), room).center(room), room)
-    last: Line = ((f"{ends[0]} {middle} {ends[1]}", DIM),)
+    drawn = above + below + (logs_line(placed, width) if shelf.is_server else "")
+    first, end = f"{start:%m-%d %H:%M}", f"now {now:%H:%M} UTC"
+    if len(legend(drawn, width)) > width - len(first) - len(end) - 2:
+        end = "now"  # what the letters mean is not known elsewhere, the time is
+    room = width - len(first) - len(end) - 2
+    last: Line = ((f"{first} {fit(legend(drawn, room).center(room), room)} {end}", DIM),)
     if not shelf.is_server:
         return plain(above, BOLD), plain(below, PLAIN), last
     if not shelf.spans:

@@ -200,9 +200,10 @@ def go_live(work: Work, target: SqliteTarget) -> Mapping[str, object]:
         raise RestoreError(
             f"The {position} database is live after the replacement.", "Look at the log; try again (r) or undo (u)."
         )
+    work.say(f"{planned.live} is the restored database; the old one is kept as {planned.kept}")
     return {
         "kept": msgspec.to_builtins(swap.mark(planned.kept)),
-        "message": f"{planned.live} is the restored database; the old one is kept as {planned.kept}",
+        "message": "the restored database is live; the old one is kept beside it",
     }
 
 

@@ -41,6 +41,12 @@ def test_only_a_clear_no_proves_that_something_is_stopped(script: str, yes: Verd
     assert denies("workers are stopped", shell(script), "Stop them.").verdict is no
 
 
+def test_a_no_that_is_wanted_does_not_read_like_a_failure() -> None:
+    assert denies("workers stopped", shell("exit 1"), "Stop them.").evidence == "the check command says no (exit 1)"
+    told = denies("workers stopped", shell("echo 4711; exit 0"), "Stop them.").evidence
+    assert told == "the check command says yes (exit 0): 4711"
+
+
 def test_a_question_out_of_time_is_unknown_both_ways() -> None:
     command = shell("trap 'exit 1' TERM; sleep 99 & wait", timeout=0.05)
     for check in (succeeds("workers", command, "Look."), denies("workers", command, "Look.")):
