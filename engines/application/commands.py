@@ -25,6 +25,9 @@ _MOST = 240  # characters of output shown as evidence
 # Laravel to 9.20 draws a table with Yes and No; later ones write "name ..... [1] Ran" or "name ..... Pending".
 _PENDING = re.compile(r"^(?:\|\s*No\s*\|\s*(?P<old>\S+)\s*\|.*|\s*(?P<new>\S+) \.+ Pending\s*)$", re.MULTILINE)
 _RAN = re.compile(r"^(?:\|\s*Yes\s*\|.*|\s*\S+ \.+ \[\d+\] Ran\s*)$", re.MULTILINE)
+# `migrate --pretend`: "name: create table …" for each statement that would run, "name ....." in later Laravels.
+_WOULD_RUN = re.compile(r"^\s*(\d{4}_\d\d_\d\d_\d{6}_\w+)(?:: | \.+\s*$)", re.MULTILINE)
+_NOTHING = "Nothing to migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,10 @@ def denies(name: str, command: Command, hint: str, *, ask: Ask = captured, panel
 
 
 def migrations(command: Command, *, ask: Ask = captured, panel: Panel = Panel.VALIDATION) -> Check:
-    """Is the restored schema the one that the code expects? Reads `migrate:status`, which exits 0 either way."""
+    """Is the restored schema the one that the code expects?
+
+    Reads what `migrate:status` or `migrate --pretend` answers; both exit 0 either way.
+    """
     name = "migrations"
     said = answer(command, ask)
     if not said.known:
@@ -109,15 +115,21 @@ def migrations(command: Command, *, ask: Ask = captured, panel: Panel = Panel.VA
         return checks.fail(name, said.evidence, hint, panel)
     pending = [drawable(found["old"] or found["new"]) for found in _PENDING.finditer(said.output)]
     ran = len(_RAN.findall(said.output))
+    pretended = not (pending or ran)
+    if pretended:
+        pending = [drawable(found) for found in dict.fromkeys(_WOULD_RUN.findall(said.output))]
     if pending:
         more = f" and {len(pending) - 3} more" if len(pending) > 3 else ""
+        rest = "" if pretended else f", {ran} ran"
         return checks.fail(
             name,
-            f"{len(pending)} pending ({', '.join(pending[:3])}{more}), {ran} ran",
+            f"{len(pending)} pending ({', '.join(pending[:3])}{more}){rest}",
             "The backup is older than the code: run the pending migrations, or deploy the code of its time.",
             panel,
         )
+    if pretended and _NOTHING in said.output:
+        return checks.ok(name, "nothing to migrate", panel)
     if not ran:
-        hint = "Read the answer by hand; `migrations` may be another command than migrate:status."
+        hint = "Read the answer by hand; `migrations` may be another command than migrate:status or migrate --pretend."
         return checks.unknown(name, f"{said.evidence} (no migration in the answer)", hint, panel)
     return checks.ok(name, f"{ran} ran, none pending", panel)

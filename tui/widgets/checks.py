@@ -40,13 +40,13 @@ def _tally(known: Sequence[CheckState]) -> str:
 
 
 def show_checks(rows: Rows, known: Sequence[CheckState], heading: str) -> None:
-    """The checks in `rows`. Until it is moved by hand, the cursor is on the first that blocks."""
+    """The checks in `rows`, gravest first. Until it is moved by hand, the cursor is on the first: it is seen."""
     rows.show(
         [check.check.name for check in known],
         lambda index, width: check_line(known[index], width),
         heading=heading,
         note=_tally(known),
-        prefer=next((check.check.name for check in known if check.blocks), ""),
+        prefer=known[0].check.name if known else "",
     )
 
 

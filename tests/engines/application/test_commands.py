@@ -99,6 +99,18 @@ def test_a_pending_migration_is_found_in_old_and_new_laravels(form: str, yes: st
     assert (check.verdict, check.evidence) == (Verdict.FAIL, "1 pending (2026_02_01_add_currency), 1 ran")
 
 
+def test_a_dry_run_of_the_migrations_says_what_would_run() -> None:
+    """As Laravel 8.83 answers `migrate --pretend`, and as later ones do."""
+    assert migrations(shell("echo 'Nothing to migrate.'")).verdict is Verdict.OK
+    for answer_ in (
+        "echo '2026_01_05_090200_create_cache: create table `cache` (x)'; echo '2026_01_05_090200_create_cache: alter'",
+        "echo '   INFO  Running migrations.'; echo '  2026_01_05_090200_create_cache ....'; echo '  ⇂ create table'",
+    ):
+        check = migrations(shell(answer_))
+        assert check.verdict is Verdict.FAIL
+        assert check.evidence == "1 pending (2026_01_05_090200_create_cache)"
+
+
 def test_an_answer_without_migrations_is_unknown() -> None:
     assert migrations(shell("echo fine")).verdict is Verdict.UNKNOWN
     assert migrations(shell("echo 'Migration table not found.'; exit 1")).verdict is Verdict.FAIL
