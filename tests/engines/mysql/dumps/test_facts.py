@@ -115,6 +115,23 @@ def test_the_facts_are_those_of_the_server(server: Server, options: tuple[str, .
     assert [check.verdict for check in guards.guards(facts, schema, server_of(facts))] == [Verdict.OK] * 4
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"SET @@GLOBAL.GTID_PURGED=/*!80000 '+'*/ 'UUID:1-5,\nUUID:7';",
+        b"/* SET @@GLOBAL.GTID_PURGED='+UUID:1-5,\nUUID:7';*/",  # --set-gtid-purged=COMMENTED
+        b"SET @@GLOBAL.GTID_PURGED='UUID:1-5,\nUUID:7';",
+    ],
+    ids=["on", "commented", "before 8.0"],
+)
+def test_its_gtids_are_read_in_each_way_that_mysqldump_writes_them(written: bytes, tmp_path: Path) -> None:
+    uuid = b"9e6a48c0-e844-11f1-b8ff-02fc00000001"
+    head, _, rest = SMALL.partition(b"\nCREATE TABLE")
+    between = written.replace(b"UUID", uuid) + b"\n\n--\n-- Table `t`\n--\n\nDROP TABLE IF EXISTS `t`;"
+    facts = facts_of(head + b"\n" + between + b"\nCREATE TABLE" + rest, tmp_path)
+    assert facts.coordinates.gtids == f"{uuid.decode()}:1-5,{uuid.decode()}:7"
+
+
 def test_a_dump_of_all_databases_says_so_and_leaves_the_servers_own_out(server: Server, tmp_path: Path) -> None:
     schema = server.new_schema("shop")
     server.script("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1);", schema)
