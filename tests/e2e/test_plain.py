@@ -94,7 +94,7 @@ def test_a_whole_session_is_typed_with_slips_and_taken_up_again(prepare_job: Pre
         person.goes_on("3.2", "3.3")
         person.reads("3.4 Enter runs it.")
         person.says("q", to="[Enter go on")
-        person.reads("The session waits. Go on with: reinstate attach")
+        person.reads("The session waits. Go on with: reinstate --config ")
         assert person.exit_status() == 3
     assert job.app.is_down()
     assert job.step("3.4").attempt == 0
