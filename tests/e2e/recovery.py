@@ -98,7 +98,7 @@ class Job:
         """End the runners that still wait."""
         for known in store.known_sessions(self.folder / "state"):
             mark = store.runner_mark(known.folder)
-            if mark is not None:
+            if mark is not None and mark.pid:
                 end([psutil.Process(mark.pid)])
 
 
