@@ -34,7 +34,7 @@ from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.found import look
 from engines.mysql.stage.steps import Swap, Tables, where
 from engines.recipes.mysql import ground, reach, staging
-from engines.recipes.mysql.opened import Opened, bulk, opened
+from engines.recipes.mysql.opened import Opened, bulk, opened, opened_by
 from engines.recipes.recalling import recall, token
 from engines.session.state import SessionState
 from engines.session.work import Work
@@ -160,7 +160,7 @@ def _name(work: Work, target: MysqlTarget, kind: str) -> str:
 def refuse_used(work: Work, target: MysqlTarget) -> None:
     """Raises Refused while somebody uses the schema, or where that can't be seen."""
     with reach.reached(target) as connection:
-        usage = sessions.users_of(connection, target.database)
+        usage = sessions.users_of(connection, target.database, opened_by(work))
     unused = work.check(sessions.unused(usage))
     if unused.verdict.blocks:
         raise Refused(f"The schema is in use: {unused.evidence}. It was not touched.", unused.hint)

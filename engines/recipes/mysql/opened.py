@@ -53,6 +53,13 @@ def opened(work: Work, connection: Connection[Cursor]) -> Opened:
     return Opened(work, [])
 
 
+def opened_by(work: Work) -> tuple[int, ...]:
+    """The connections that the step under way has: they are nobody else's."""
+    known = work.state.step(work.step.id)
+    found = known.facts.get("connections") if known is not None else None
+    return tuple(number for number in found if isinstance(number, int)) if isinstance(found, (list, tuple)) else ()
+
+
 def end_earlier(connection: Connection[Cursor], state: SessionState) -> tuple[int, ...]:
     """KILL those connections of this session's steps that the server still has. Raises RestoreError if one stays."""
     since = since_when(connection)
