@@ -156,9 +156,9 @@ def _plan_lines(plan: Plan, digest: str) -> Iterator[str]:
         mark = "!" if step.destructive else " "
         off = "" if step.configured else "  (not configured: recorded as skipped)"
         yield f"{mark} {step.id:<5} {step.title}  [{step.role}]{off}"
-        for shown in step.shows:
+        for shown in step.shows if step.configured else ():
             yield f"          {shown}"
-        if step.undo:
+        if step.undo and step.configured:
             yield f"          undo: {step.undo}"
         if step.note:
             yield f"          note: {step.note}"

@@ -156,7 +156,7 @@ def upcoming(view: View, page: Page) -> Next:
         where = "" if page is there else f" Page {number(there)} shows it."
         return Next(_working(state, ask) + where, "" if page is there else "go there")
     if page is not there:
-        return Next(f"The next key is on page {number(there)}, {NAMES[there]}: {_for(ask)}{ask.text}", "go there")
+        return Next(f"The next key is on page {number(there)}, {NAMES[there]}: {_waits_for(state, ask)}", "go there")
     return _here(state, ask)
 
 
@@ -205,8 +205,19 @@ def _working(state: SessionState, ask: Ask) -> str:
     return f"{state.running.id} {state.running.step.title} is under way. Nothing to press; s stops it safely."
 
 
-def _for(ask: Ask) -> str:
-    return "" if ask.role is Role.OPERATOR else f"{ask.role}: "
+def _waits_for(state: SessionState, ask: Ask) -> str:
+    """What is asked on another page. Enter does not answer it here, so it is not named."""
+    known = state.step(ask.step)
+    name = f"{known.id} {known.step.title}" if known else ""
+    match ask.kind:
+        case AskKind.CONFIRM | AskKind.TYPED:
+            return f"{name}."
+        case AskKind.ACCEPT | AskKind.SIGN_OFF:
+            return f"{ask.role}: {ask.text}"
+        case AskKind.CHOOSE | AskKind.DECIDE if known is not None:
+            return f"{name} {_went_wrong(known)}. {ask.text}"
+        case _:
+            return ask.text
 
 
 def _here(state: SessionState, ask: Ask) -> Next:
@@ -237,8 +248,11 @@ def _stuck(state: SessionState, ask: Ask) -> str:
     name = f"{known.id} {known.step.title}"
     if passed := _let_pass_since(state, known):
         return f"{name} failed. Let pass since: {', '.join(passed)}. r does it again; Enter: what else can be done."
-    what = "failed" if known.status is Status.FAILED else "has an outcome that is not known"
-    return f"{name} {what}. Enter: what can be done. {ask.text}"
+    return f"{name} {_went_wrong(known)}. Enter: what can be done. {ask.text}"
+
+
+def _went_wrong(known: StepState) -> str:
+    return "failed" if known.status is Status.FAILED else "has an outcome that is not known"
 
 
 def _let_pass_since(state: SessionState, known: StepState) -> list[str]:

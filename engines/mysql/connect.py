@@ -5,6 +5,7 @@ What to ask a server is others' work. No message from here holds a password.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 10  # seconds
 _LOST = (2006, 2013, 2003, 2002, 1053, 1927, 3169, 4031)  # gone away, lost, can't connect, shutdown, killed, idle
+# Seconds without a word until the other end is asked, between two questions, and how many stay without an answer;
+# milliseconds that what was sent may go without one. Source: tcp(7).
+_SILENCE = {
+    socket.TCP_KEEPIDLE: 30,
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 6,
+    socket.TCP_USER_TIMEOUT: 90_000,
+}
 
 
 class Tls(StrEnum):
@@ -142,17 +151,29 @@ def connect(
     context = _context(login) if place.socket is None else None
     try:
         try:
-            return opened(context)
+            return _notices_silence(opened(context))
         except pymysql.err.OperationalError as error:
             # "SSL connection error: SSL is required but the server doesn't support it"
             if login.tls is not Tls.PREFERRED or context is None or "SSL" not in str(error.args[-1]).upper():
                 raise
-            return opened(None)
+            return _notices_silence(opened(None))
     except (pymysql.err.MySQLError, OSError, RuntimeError) as error:
         raise RestoreError(
             f"No connection to {place} as {drawable(login.user)}: {said(error)}. Nothing was changed.",
             _hint(error),
         ) from None  # the original's traceback could show its arguments
+
+
+def _notices_silence(connection: Connection[Cursor]) -> Connection[Cursor]:
+    """A line that a firewall has forgotten is lost after a minute and a half, and not after the kernel's two hours.
+
+    A statement may take as long as it will: the other end's kernel answers meanwhile. PyMySQL asks for SO_KEEPALIVE.
+    """
+    line: socket.socket = connection._sock  # type: ignore[attr-defined]  # the stubs leave it out
+    if line.family != socket.AF_UNIX:
+        for option, value in _SILENCE.items():
+            line.setsockopt(socket.IPPROTO_TCP, option, value)
+    return connection
 
 
 @contextmanager

@@ -91,6 +91,13 @@ def probe(
         return Rates(loaded / spent, loaded / len(opened) * 2 / keyed, trip, len(opened), bulk)
 
 
+def remove(connection: Connection[Cursor], schema: str) -> None:
+    """Drop the schema of a probe that was killed. Raises Refused where it holds anything else."""
+    if rows_of(connection, "SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (schema,)):
+        _refuse_others(connection, schema)
+        _asked(connection, f"DROP DATABASE IF EXISTS {quoted(schema)}")
+
+
 def estimate(rates: Rates, dump: DumpFacts, *, replayed: float = 0.0) -> float:
     """Seconds that the load takes at these rates: rows, then keys, then a round trip for each statement.
 

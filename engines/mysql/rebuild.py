@@ -6,7 +6,7 @@ Every statement asks what is there now and can be sent again: a kill at any of t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,15 +131,18 @@ def drop_only(
     return _drop(connection, found, (one for one in _everything(found) if wanted(one)), say, at, stop)
 
 
-def load_in_place(job: Job, facts: DumpFacts, *, rebuild: bool, hooks: Hooks | None = None) -> Loaded:
+def load_in_place(
+    job: Job, facts: DumpFacts, *, rebuild: bool, hooks: Hooks | None = None, last: Callable[[], None] = lambda: None
+) -> Loaded:
     """Make the live schema what the dump is: emptied (or, without `rebuild`, the dump's own things dropped), loaded.
 
     Begun again, it begins at the start, unless `job.done` names tables that are complete already: then nothing is
-    dropped, and the load goes on.
+    dropped, and the load goes on. `last` is called right before the first change, and may refuse.
     """
     hooks = hooks or Hooks()
+    default = default_of(job.dump, job.source, job.entry, stop=hooks.stop)
+    last()
     if not job.done:
-        default = default_of(job.dump, job.source, job.entry, stop=hooks.stop)
         clear(job, facts, default, rebuild=rebuild, hooks=hooks)
     return load(job, hooks)
 

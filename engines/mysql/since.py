@@ -58,8 +58,14 @@ def here(connection: Connection[Cursor]) -> Point | None:
     return Point(str(rows[0]["file"]), int(str(rows[0]["position"]))) if rows else None
 
 
-def written_since(place: Place, login: Login, schema: str, point: Point, *, stop: Stop = never) -> Written:
-    """What changed `schema` after `point`, by the server's own log. Raises RestoreError where that can't be read."""
+def written_since(
+    place: Place, login: Login, schema: str, point: Point, private: Path, *, stop: Stop = never
+) -> Written:
+    """What changed `schema` after `point`, by the server's own log. Raises RestoreError where that can't be read.
+
+    The logs hold what is in rows: while they are read they are in a folder of their own (0700) in `private`, which the
+    caller removes in the end, since a kill leaves it.
+    """
     with connected(place, login) as connection:
         now = here(connection)
         if now == point:
@@ -72,7 +78,8 @@ def written_since(place: Place, login: Login, schema: str, point: Point, *, stop
             f"The server no longer has {drawable(point.file)}, so what was written since can't be told.",
             "Look at its binary logs; take another safety snapshot.",
         )
-    with TemporaryDirectory(prefix="reinstate-since-") as name:
+    private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="since-", dir=private) as name:
         folder = Path(name)
         paths = [fetch_log(place, login, one, folder, growing=one is listed[-1], stop=stop) for one in wanted]
         found = chain(read_logs(paths, stop=stop), Coordinates(point.file, point.position), stop=stop)

@@ -36,12 +36,17 @@ class PutBack:
 
 
 def put_back(
-    asked: PutBack, hooks: Hooks | None = None, *, started: Callable[[Child], None] = lambda _child: None
+    asked: PutBack,
+    hooks: Hooks | None = None,
+    *,
+    started: Callable[[Child], None] = lambda _child: None,
+    last: Callable[[], None] = lambda: None,
 ) -> Loaded:
     """Make the schema what it was when the snapshot was taken. Safe to begin again from its start.
 
-    The snapshot's bytes are compared with its description and read to their end before anything is dropped. Raises
-    Refused where they are not what they were, RestoreError where the schema is unfinished: then it is begun again.
+    The snapshot's bytes are compared with its description and read to their end before anything is dropped; `last` is
+    called right before that, and may refuse. Raises Refused where they are not what they were, RestoreError where the
+    schema is unfinished: then it is begun again.
     """
     hooks = hooks or Hooks()
     facts = proven(asked.snapshot, stop=hooks.stop)
@@ -57,6 +62,7 @@ def put_back(
         binary_log=asked.binary_log,
     )
     default = Default(asked.snapshot.charset, asked.snapshot.collation) if asked.snapshot.charset else None
+    last()
     hooks.at("put-back.clear.before")
     clear(job, facts, default, rebuild=True, hooks=hooks)
     hooks.at("put-back.load.before")

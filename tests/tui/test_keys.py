@@ -7,11 +7,14 @@ from collections import Counter
 import pytest
 from textual.binding import Binding
 
-from tests.tui.story import Story
+from tests.tui.story import ANA, Story
 from tui.dialogues import help_lines
 from tui.keys import KEYS, Label, bindings, keys_of
-from tui.view import Page, View
+from tui.narration import plan_lines
+from tui.view import Line, Page, View
 from tui.widgets.foot import key_line
+from tui.widgets.frame import labels
+from tui.widgets.steps import exact
 
 NAMED = {"enter", "escape", "question_mark", "f1", "slash"}
 
@@ -47,6 +50,26 @@ def test_the_first_two_keys_and_the_last_are_never_left_out() -> None:
     drawn = "".join(text for text, _ in key_line(labels, 80))
     assert len(drawn) == 80
     assert [letter for letter in "?abcdq" if f"{letter} something" in drawn] == ["?", "a", "q"]
+
+
+def test_undo_is_offered_once_there_is_something_to_undo() -> None:
+    def offered(told: Story) -> bool:
+        view = View(state=told.state, now=told.now, me=ANA, line=Line.ALIVE)
+        return "u" in {label.shown for label in labels(Page.RESTORE, view, "", "run it")}
+
+    assert not offered(Story().ready())
+    assert not offered(Story().ready().approved())
+    assert offered(Story().ready().approved().ran("3.2"))
+
+
+def test_a_step_that_is_not_configured_does_nothing_and_says_so_once() -> None:
+    told = Story().ready()
+    freeze = next(known.step for known in told.state.steps if known.id == "3.1")
+    assert exact(freeze)[0] == "Nothing is done: it is not configured for this target, and is recorded as skipped."
+    assert not any(line.startswith(("Exactly", "Undo")) for line in exact(freeze))
+    assert told.state.plan is not None
+    listed = "\n".join(plan_lines(told.state.plan, "0"))
+    assert "\n          not configured" not in listed
 
 
 def test_a_blocked_key_is_in_brackets_not_only_dim() -> None:

@@ -53,6 +53,22 @@ def test_elsewhere_the_page_of_the_next_key_is_named() -> None:
     assert coming.text.startswith("The next key is on page 5, Handover: application owner: ")
 
 
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (Story().ready(), "page 2, Readiness: The incident commander reads the plan and approves it."),
+        (Story().compared(), "page 3, Restore: 4.2 Try to write as the application."),
+        (Story().stopped(), "page 3, Restore: 3.7 Replace the database."),
+        (Story().not_staged(), "page 2, Readiness: 2.4 Stage the backup failed. The backup shop-"),
+    ],
+)
+def test_elsewhere_is_said_once_who_and_what_is_waited_for(told: Story, says: str) -> None:
+    coming = upcoming(seen(told), Page.VALIDATION)
+    assert coming.text.startswith(f"The next key is on {says}")
+    assert coming.text.count("incident commander") <= 1
+    assert coming.enter == "go there"
+
+
 def test_while_a_step_runs_enter_does_nothing() -> None:
     assert upcoming(seen(Story().begun().planned().started("2.1")), Page.READINESS).enter == ""
 

@@ -8,6 +8,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from engines.session.moves import left_behind
 from engines.text import drawable
 from tui.blocked import blocked
 from tui.keys import Key, Label, keys_of
@@ -72,6 +73,8 @@ def labels(page: Page, view: View, subject: str, enter: str) -> list[Label]:
         reason = blocked(key.id, view, subject)
         if reason and key.id in _ONLY_WHEN_WANTED:
             continue
+        if key.id == "undo" and not left_behind(view.state):
+            continue  # nothing was changed, so there is nothing to put right
         found.append(Label(key.shown, key.label, reason))
     return found
 

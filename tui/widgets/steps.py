@@ -66,14 +66,17 @@ def _told(known: StepState, view: View) -> str:
             return "skipped"
         case Status.PENDING:
             if not known.step.configured:
-                return "not configured"
+                return "not set"
             return f"~{duration(known.step.estimate)}" if known.step.estimate else ""
 
 
 def exact(step: Step) -> list[str]:
     """Everything that is known of a step before it runs."""
-    lines = ["Exactly this is done:", *(f"  {line}" for line in step.shows), ""]
-    lines.append(f"Undo: {step.undo or 'none needed, nothing is changed'}")
+    if not step.configured:
+        lines = ["Nothing is done: it is not configured for this target, and is recorded as skipped.", ""]
+    else:
+        lines = ["Exactly this is done:", *(f"  {line}" for line in step.shows), ""]
+        lines.append(f"Undo: {step.undo or 'none needed, nothing is changed'}")
     if step.note:
         lines.append(f"Note: {step.note}")
     lines.append(
@@ -84,8 +87,6 @@ def exact(step: Step) -> list[str]:
         for known in step.gates
         if known.kind is not GateKind.CONFIRM
     ]
-    if not step.configured:
-        lines.append("Not configured for this target: recorded as skipped.")
     if step.estimate:
         lines.append(f"Estimate: {duration(step.estimate)}")
     return lines

@@ -246,7 +246,7 @@ def measured(work: Work, target: MysqlTarget) -> speed.Rates | None:
         return speed.probe(
             reach.place_of(target),
             reach.login_of(target),
-            f"{reach.names_of(target, work.state).stage[:58]}_probe",
+            reach.probe_of(target, work.state),
             connections=reach.connections_of(target),
             bulk=is_on and target.client is LoadClient.OWN,
             binary_log=reach.logs_all(target),

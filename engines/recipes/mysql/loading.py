@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from engines.mysql.dumps.facts import DumpFacts
 from engines.mysql.kept_logs import Wanted, keep_logs
 from engines.mysql.load.loader import Hooks, Job, Loaded, LoadProgress, load
 from engines.mysql.programs import Tool, find
-from engines.mysql.queries import NotSaid, rows_of, tables_of, value_of
+from engines.mysql.queries import rows_of
 from engines.mysql.rebuild import clear as clear_live
 from engines.mysql.rebuild import default_of, load_in_place
 from engines.mysql.replay import pipeline
@@ -32,8 +31,10 @@ from engines.mysql.replay.ways import Hooks as ReplayHooks
 from engines.mysql.replay.ways import Into, Replayed, ReplayProgress
 from engines.mysql.stage import account, code, schema, swap
 from engines.mysql.stage.code import StagedCode
-from engines.mysql.stage.steps import Swap
+from engines.mysql.stage.found import look
+from engines.mysql.stage.steps import Swap, Tables, where
 from engines.recipes.mysql import ground, reach, staging
+from engines.recipes.mysql.opened import Opened, bulk, opened
 from engines.recipes.recalling import recall, token
 from engines.session.state import SessionState
 from engines.session.work import Work
@@ -46,48 +47,6 @@ if TYPE_CHECKING:
 
 BEFORE = "before-restore"
 BEFORE_UNDO = "before-undo"
-_ENDING = 60.0  # seconds that a killed connection has to roll back
-
-
-# -- what is opened on the server is journalled first: a later runner ends it --------------------------------
-
-
-@dataclass(slots=True)
-class Opened:
-    """Connections of this step. Their ids are in the journal before they do anything."""
-
-    work: Work
-    ids: list[int]
-
-    def __call__(self, number: int) -> None:
-        self.ids.append(number)
-        self.work.found(connections=list(self.ids))
-
-
-def opened(work: Work, connection: Connection[Cursor]) -> Opened:
-    """`connection` tells since when the server runs: ids count anew after a restart."""
-    work.found(connections=[], server_since=since_when(connection))
-    return Opened(work, [])
-
-
-def since_when(connection: Connection[Cursor]) -> int:
-    """When the server was started, in seconds of its own clock; exact to a second or two."""
-    uptime = rows_of(connection, "SHOW GLOBAL STATUS LIKE 'Uptime'")[0][1]
-    return int(value_of(connection, "SELECT UNIX_TIMESTAMP()")) - int(uptime)
-
-
-def end_connection(connection: Connection[Cursor], number: int) -> None:
-    """KILL it, and wait until the server shows it no more: a rollback takes its time."""
-    with suppress(NotSaid):  # it has just ended by itself
-        rows_of(connection, f"KILL {number}")
-    until = time.monotonic() + _ENDING
-    while any(int(str(row["id"])) == number for row in tables_of(connection, "SHOW PROCESSLIST")):
-        if time.monotonic() > until:
-            raise RestoreError(
-                f"Connection {number} of the dead runner does not end: the server rolls it back.",
-                "Wait until SHOW PROCESSLIST shows it no more, then: reinstate resume.",
-            )
-        rows_of(connection, "DO SLEEP(0.05)")
 
 
 @contextmanager
@@ -198,16 +157,21 @@ def _name(work: Work, target: MysqlTarget, kind: str) -> str:
     return f"{name}-{known.attempt if known else 2}" if taken else name
 
 
-def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:
-    """Nobody uses the schema, and nothing was written to it since it was kept; on a second try it is kept anew first.
-
-    Raises Refused. Where the server writes no binary log, that nobody uses it now is all that can be proven.
-    """
+def refuse_used(work: Work, target: MysqlTarget) -> None:
+    """Raises Refused while somebody uses the schema, or where that can't be seen."""
     with reach.reached(target) as connection:
         usage = sessions.users_of(connection, target.database)
     unused = work.check(sessions.unused(usage))
     if unused.verdict.blocks:
         raise Refused(f"The schema is in use: {unused.evidence}. It was not touched.", unused.hint)
+
+
+def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:
+    """Nobody uses the schema, and nothing was written to it since it was kept; on a second try it is kept anew first.
+
+    Raises Refused. Where the server writes no binary log, that nobody uses it now is all that can be proven.
+    """
+    refuse_used(work, target)
     kept = snapshot_of(work.state, work.step.action) or snapshot_of(work.state, action)
     if kept is None or not kept.log_file:
         work.say("whether anything was written since the snapshot can't be told: it has no place in a binary log")
@@ -217,6 +181,7 @@ def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> N
         reach.login_of(target),
         target.database,
         since.Point(kept.log_file, kept.log_position),
+        reach.private(work),
         stop=work.stopped,
     )
     if not written.transactions:
@@ -229,6 +194,15 @@ def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> N
         )
     work.say(f"it was written to since it was kept ({written}): it is kept once more, as it is now")
     work.found(**keep(work, target, kind, again="-again"))
+
+
+def last_look(work: Work, target: MysqlTarget, begun_by: str, kept_by: str, kind: str) -> None:
+    """Right before the first drop: nobody has written since it was kept. Where it is half done, nobody uses it."""
+    if work.state.facts(begun_by).get("begun"):
+        refuse_used(work, target)
+    else:
+        refuse_written(work, target, kept_by, kind)
+    work.found(begun=True)
 
 
 def snapshot_of(state: SessionState, action: str) -> snapshot.Snapshot | None:
@@ -258,39 +232,9 @@ def _complete(state: SessionState, action: str) -> frozenset[str]:
     return frozenset(str(name) for name in found) if isinstance(found, (list, tuple)) else frozenset()
 
 
-@contextmanager
-def bulk(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> Iterator[bool]:
-    """May rows go by LOAD DATA LOCAL? Where the plan may turn local_infile on, it is turned back off, in any case."""
-    if target.client is not LoadClient.OWN:
-        yield False
-        return
-    is_on = bool(int(value_of(connection, "SELECT @@GLOBAL.local_infile")))
-    if is_on or not target.local_infile:
-        yield is_on
-        return
-    work.found(turned_on=["local_infile"])  # first: a later runner turns it off
-    rows_of(connection, "SET GLOBAL local_infile = 1")
-    work.say("local_infile is turned on for the load")
-    try:
-        yield True
-    finally:
-        turn_off(target)
-        work.found(turned_on=[])
-        work.say("local_infile is off again")
-
-
-def turn_off(target: MysqlTarget) -> None:
-    with reach.reached(target) as connection:
-        rows_of(connection, "SET GLOBAL local_infile = 0")
-
-
 def load_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     """In place: the runbook's letter."""
     _refuse_other_dump(work)
-    begun = bool(work.state.facts("load").get("begun"))
-    if not begun:
-        refuse_written(work, target, "snapshot", BEFORE)
-    work.found(begun=True)
     with right_server(work, target) as connection:
         loaded = _load_live(work, target, connection, _complete(work.state, "load"))
         point = since.here(connection)
@@ -302,15 +246,20 @@ def load_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
 
 def _load_live(work: Work, target: MysqlTarget, connection: Connection[Cursor], done: frozenset[str]) -> Loaded:
     dump = ground.needed_dump(work.state)
-    rows_of(connection, f"CREATE DATABASE IF NOT EXISTS {quoted(target.database)}")
     tell = opened(work, connection)
     hooks = hooks_of(work, tell)
     rebuild = target.ghosts is Ghosts.REBUILD
+
+    def last() -> None:
+        last_look(work, target, "load", "snapshot", BEFORE)
+        rows_of(connection, f"CREATE DATABASE IF NOT EXISTS {quoted(target.database)}")
+
     with bulk(work, target, connection) as by_bulk:
         job = replace(_job(work, target, dump, target.database, reach.login_of(target), bulk=by_bulk), done=done)
         if target.client is LoadClient.OWN:
-            return load_in_place(job, dump, rebuild=rebuild, hooks=hooks)
+            return load_in_place(job, dump, rebuild=rebuild, hooks=hooks, last=last)
         default = default_of(job.dump, job.source, job.entry, stop=hooks.stop)
+        last()
         clear_live(job, dump, default, rebuild=rebuild, hooks=hooks)
         with work.children("mysql, fed with the dump") as started:
             program = find(Tool.CLIENT, reach.flavour_of(target))
@@ -369,22 +318,35 @@ def _load_staged(work: Work, target: MysqlTarget, connection: Connection[Cursor]
         schema.empty(connection, names, session, at=work.at)
     tell = opened(work, connection)
     tell(connection_id(connection))
+    with _account(work, target, connection) as login, bulk(work, target, connection) as by_bulk:
+        job = _job(work, target, dump, names.stage, login, bulk=by_bulk)
+        return load(replace(job, done=done, code=False), hooks_of(work, tell))
+
+
+@contextmanager
+def _account(
+    work: Work, target: MysqlTarget, connection: Connection[Cursor], *, replays: bool = False
+) -> Iterator[Login]:
+    """The throwaway account of a staged load. Where it can't be removed, the next attempt or the clearing up does."""
+    names, session = reach.names_of(target, work.state), work.state.id
     login = account.make(
         connection,
         names,
         session,
         reach.login_of(target),
         reach.flavour_of(target),
-        binary_log=logs,
+        binary_log=reach.logs_all(target),
+        replays=replays,
         say=work.say,
         at=work.at,
     )
     try:
-        with bulk(work, target, connection) as by_bulk:
-            job = _job(work, target, dump, names.stage, login, bulk=by_bulk)
-            return load(replace(job, done=done, code=False), hooks_of(work, tell))
-    finally:
-        account.drop(connection, names, session, say=work.say, at=work.at)
+        yield login
+    except BaseException:
+        with suppress(RestoreError):  # why the step failed is what has to be told
+            account.drop(connection, names, session, say=work.say, at=work.at)
+        raise
+    account.drop(connection, names, session, say=work.say, at=work.at)
 
 
 def _make_code(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> StagedCode:
@@ -433,21 +395,7 @@ def replay(work: Work, target: MysqlTarget) -> Mapping[str, object]:
 def _replay(
     work: Work, target: MysqlTarget, connection: Connection[Cursor], plan: ReplayPlan, *, staged: bool
 ) -> Replayed:
-    names, session = reach.names_of(target, work.state), work.state.id
     tell = opened(work, connection)
-    login = reach.login_of(target)
-    if staged:
-        login = account.make(
-            connection,
-            names,
-            session,
-            login,
-            reach.flavour_of(target),
-            binary_log=reach.logs_all(target),
-            replays=True,
-            say=work.say,
-            at=work.at,
-        )
     flavour = reach.flavour_of(target)
     programs = replaying.Programs(find(Tool.CLIENT, flavour).path, find(Tool.BINLOG, flavour).path)
 
@@ -456,16 +404,16 @@ def _replay(
         told = f"{count(now.transactions)} of {count(now.transactions_total)} transactions{when}"
         work.progress(now.done, now.total, text=told)
 
-    try:
-        with work.children("mysqlbinlog | mysql") as started:
-            hooks = ReplayHooks(
-                say=work.say, progress=progress, stop=work.stopped, at=work.at, opened=tell, started=started
-            )
-            into = Into(place=reach.place_of(target), login=login, private=reach.private(work))
-            return pipeline.replay(plan, into, hooks, programs=programs)
-    finally:
+    with ExitStack() as stack:
+        login = reach.login_of(target)
         if staged:
-            account.drop(connection, names, session, say=work.say, at=work.at)
+            login = stack.enter_context(_account(work, target, connection, replays=True))
+        started = stack.enter_context(work.children("mysqlbinlog | mysql"))
+        hooks = ReplayHooks(
+            say=work.say, progress=progress, stop=work.stopped, at=work.at, opened=tell, started=started
+        )
+        into = Into(place=reach.place_of(target), login=login, private=reach.private(work))
+        return pipeline.replay(plan, into, hooks, programs=programs)
 
 
 # -- afterwards ---------------------------------------------------------------------------------------------------
@@ -493,6 +441,8 @@ def go_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     with right_server(work, target) as connection:
         opened(work, connection)(connection_id(connection))
         planned = planned_swap(work.state)
+        if planned is not None and where(planned, look(connection, names)) is Tables.OLD:
+            refuse_used(work, target)  # a swap that was begun long ago
         if planned is None or swap.position(connection, planned).position is swap.Position.OLD:
             if ground.look(connection, target).schema.exists:
                 refuse_written(work, target, "snapshot", BEFORE)

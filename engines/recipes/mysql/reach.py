@@ -47,6 +47,11 @@ def names_of(target: MysqlTarget, state: SessionState) -> Names:
     return names(target.database, token(state))
 
 
+def probe_of(target: MysqlTarget, state: SessionState) -> str:
+    """The schema in which the server's speed is measured."""
+    return f"{names_of(target, state).stage[:58]}_probe"
+
+
 def staging_of(target: MysqlTarget, state: SessionState) -> Path:
     """The folder for what this session stages."""
     return target.staging / token(state)

@@ -10,8 +10,9 @@ import msgspec
 from engines.checks import Check
 from engines.errors import Refused, RestoreError
 from engines.mysql import server
+from engines.mysql.errors import meaning
 from engines.mysql.hold import Hold, hold
-from engines.mysql.queries import tables_of
+from engines.mysql.queries import NotSaid
 from engines.mysql.rates import Rates, estimate
 from engines.mysql.replay import programs as replaying
 from engines.mysql.replication import logging_told
@@ -21,6 +22,7 @@ from engines.recipes import around
 from engines.recipes.mysql import ground, loading, plans, reach, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
+from engines.recipes.mysql.opened import end_earlier, turn_off, turned_on
 from engines.session.plan import Plan, PlanKind, Step
 from engines.session.recipe import Finding
 from engines.session.state import SessionState
@@ -86,7 +88,16 @@ class MysqlRecipe:
             return around.perform(work, self._target.application)
         if work.state.plan is not None and work.state.plan.kind is not PlanKind.PREPARE:
             self._keep_others_out()
-        return ACTIONS[action](work, self._target)
+        import pymysql
+
+        try:
+            return ACTIONS[action](work, self._target)
+        except (pymysql.err.MySQLError, NotSaid) as error:  # its text may hold what is in a row
+            why = error.why if isinstance(error, NotSaid) else meaning(error)
+            raise RestoreError(
+                f"The server ended the step: {why}. How far it came is not known.",
+                "Look at the server and the network between here and there, then try again (r), or undo (u).",
+            ) from None
 
     def _keep_others_out(self) -> None:
         """GET_LOCK on the server, as long as this runner lives: no second bastion restores the same schema."""
@@ -99,14 +110,15 @@ class MysqlRecipe:
     def quiet(self, state: SessionState) -> tuple[str, ...]:
         """End the connections of a runner that died, and set back what it had turned on."""
         running = state.running
-        if running is None:
+        if running is None or not (running.facts.get("connections") or turned_on(state)):
             return ()
-        facts, told = running.facts, list[str]()
+        told: list[str] = []
         try:
-            if ids := _numbers(facts.get("connections")):
-                told += _ended(self._target, ids, facts.get("server_since"))
-            if "local_infile" in _texts(facts.get("turned_on")):
-                loading.turn_off(self._target)
+            with reach.reached(self._target) as connection:
+                ended = end_earlier(connection, state)
+            told += [f"connection {number} of the dead runner is ended" for number in ended]
+            if turned_on(state):
+                turn_off(self._target)
                 told.append("local_infile is off again")
         except RestoreError as error:
             raise Refused(
@@ -185,22 +197,6 @@ def _method(state: SessionState) -> str:
         if told := state.facts(action).get("method"):
             return str(told)
     return ""
-
-
-def _ended(target: MysqlTarget, ids: tuple[int, ...], server_since: object) -> list[str]:
-    """Kill those of these connections that are still there. After a restart the numbers are other people's."""
-    with reach.reached(target) as connection:
-        since = loading.since_when(connection)
-        if not isinstance(server_since, int) or abs(since - server_since) > 2:
-            return []
-        alive = {int(str(row["id"])) for row in tables_of(connection, "SHOW PROCESSLIST")} & set(ids)
-        for number in alive:
-            loading.end_connection(connection, number)
-    return [f"connection {number} of the dead runner is ended" for number in sorted(alive)]
-
-
-def _numbers(found: object) -> tuple[int, ...]:
-    return tuple(one for one in found if isinstance(one, int)) if isinstance(found, (list, tuple)) else ()
 
 
 def _texts(found: object) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,32 +12,39 @@ from engines import checks
 from engines.checks import Panel
 from engines.errors import Refused, RestoreError
 from engines.hooks import At, Say, nowhere, silent
-from engines.mysql import since
+from engines.mysql import rates, since
 from engines.mysql.connect import connection_id
 from engines.mysql.programs import Tool, find
 from engines.mysql.same import same
 from engines.mysql.snapshot import Snapshot
 from engines.mysql.stage import back
+from engines.mysql.stage.found import look
+from engines.mysql.stage.steps import Swap, Tables, where
 from engines.mysql.stage.swap import Position
 from engines.mysql.stage.swap import position as standing
 from engines.mysql.undo import PutBack, put_back
 from engines.recipes.mysql import reach, staging
 from engines.recipes.mysql.loading import (
     BEFORE_UNDO,
-    bulk,
     hooks_of,
     keep,
-    opened,
+    last_look,
     planned_swap,
+    refuse_used,
     refuse_written,
     right_server,
     snapshot_of,
 )
+from engines.recipes.mysql.opened import bulk, opened, turn_off, turned_on
 from engines.recipes.steps import NOTHING_DISCARDED
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.targets import MysqlTarget
 from engines.text import drawable
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+    from pymysql.cursors import Cursor
 
 UNDONE = "old schema"
 
@@ -55,7 +63,11 @@ def written_since(state: SessionState, target: MysqlTarget) -> tuple[str, ...]:
         return ("what was written since is not known: all of it is discarded (a snapshot is kept)",)
     try:
         written = since.written_since(
-            reach.place_of(target), reach.login_of(target), target.database, msgspec.convert(found, since.Point)
+            reach.place_of(target),
+            reach.login_of(target),
+            target.database,
+            msgspec.convert(found, since.Point),
+            reach.staging_of(target, state),
         )
     except RestoreError as error:
         return (f"what was written since is not known ({drawable(error.message)}); a snapshot of it is kept",)
@@ -65,25 +77,24 @@ def written_since(state: SessionState, target: MysqlTarget) -> tuple[str, ...]:
 
 
 def keep_present(work: Work, target: MysqlTarget) -> Mapping[str, object]:
-    for line in written_since(work.state, target):
-        work.say(line)
-    return keep(work, target, BEFORE_UNDO)
+    with right_server(work, target):
+        for line in written_since(work.state, target):
+            work.say(line)
+        return keep(work, target, BEFORE_UNDO)
 
 
 def put_old_back(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     """Where the tables were swapped, they are renamed back; where the schema was loaded in place, the snapshot is."""
-    begun = bool(work.state.facts("put-back").get("begun"))
-    if not begun:
-        refuse_written(work, target, "keep-present", BEFORE_UNDO)
-    work.found(begun=True)
     with right_server(work, target) as connection:
         planned = planned_swap(work.state)
         if planned is not None:
-            opened(work, connection)(connection_id(connection))
-            back.put_back(connection, planned, say=work.say, at=work.at)
-            return {"message": f"{target.database} is as it was before: the kept tables are back"}
+            return _swap_back(work, target, connection, planned)
         kept = _kept(work.state)
         tell = opened(work, connection)
+
+        def last() -> None:
+            last_look(work, target, "put-back", "keep-present", BEFORE_UNDO)
+
         with bulk(work, target, connection) as by_bulk, work.children("mysql") as started:
             asked = PutBack(
                 snapshot=kept,
@@ -96,8 +107,21 @@ def put_old_back(work: Work, target: MysqlTarget) -> Mapping[str, object]:
                 bulk=by_bulk,
                 binary_log=reach.logs_all(target),
             )
-            loaded = put_back(asked, hooks_of(work, tell), started=started)
+            loaded = put_back(asked, hooks_of(work, tell), started=started, last=last)
     return {"message": f"{loaded.tables} tables, {loaded.rows} rows of {kept.name} are back in {target.database}"}
+
+
+def _swap_back(work: Work, target: MysqlTarget, connection: Connection[Cursor], planned: Swap) -> Mapping[str, object]:
+    opened(work, connection)(connection_id(connection))
+    if where(planned, look(connection, planned.names)) is Tables.NEW:
+        begun = work.state.facts("put-back").get("begun")
+        if begun and standing(connection, planned).position is not Position.NEW:
+            refuse_used(work, target)  # what an earlier attempt has taken off is no writing of others
+        else:
+            refuse_written(work, target, "keep-present", BEFORE_UNDO)
+        work.found(begun=True)
+    back.put_back(connection, planned, say=work.say, at=work.at)
+    return {"message": f"{target.database} is as it was before: the kept tables are back"}
 
 
 def _kept(state: SessionState) -> Snapshot:
@@ -164,7 +188,12 @@ def leave(state: SessionState, target: MysqlTarget) -> tuple[str, ...]:
 
 
 def _on_server(state: SessionState, target: MysqlTarget, *, say: Say = silent, at: At = nowhere) -> tuple[str, ...]:
-    """The staged schema, the parked one, the account."""
+    """The staged schema, the parked one, the account; what was turned on, and what measuring left."""
+    if turned_on(state):
+        turn_off(target)
+    if state.did("check-ground"):
+        with reach.reached(target) as connection:
+            rates.remove(connection, reach.probe_of(target, state))
     if not state.did("load-staged"):
         return ()
     names, logs = reach.names_of(target, state), reach.logs_all(target)
