@@ -40,8 +40,8 @@ _SKIPPED = ("LOCK TABLES", "UNLOCK TABLES", "START TRANSACTION", "COMMIT", "BEGI
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    done: int  # bytes of the file read
-    total: int
+    done: int  # bytes of the file whose rows the server has taken
+    total: int  # 0 while indexes are built: how far that is, no server says
     table: str  # under way
     rows: int  # in all tables
 
@@ -120,6 +120,7 @@ class _Loading:
         self._table: _Table | None = None
         self._foreign: list[Shape] = []
         self._told = 0.0
+        self._dump: Opened | None = None
         self._main = self._connect()
         self._workers = Workers(job.connections, self._connect)
 
@@ -149,6 +150,7 @@ class _Loading:
     def run(self) -> None:
         _clear_code(self._main, self.job.schema, self.job.rows)
         with opened(self.job.dump, self.job.entry) as dump:
+            self._dump = dump
             for part in read(dump.stream):
                 self._look_up(dump)
                 match part:
@@ -156,18 +158,24 @@ class _Loading:
                         self._statement(part)
                     case Insert():
                         self._rows_of(part, dump)
-        self._settle()
-        self._tie()
+            self._settle()
+            self._tie()
 
     def _look_up(self, dump: Opened) -> None:
         if self.hooks.stop():
             raise RestoreError("The load was stopped. Its schema is unfinished.", "Go on with it (r), or undo (u).")
+        self._tell(self._table.shape.name if self._table else "", dump)
+
+    def _tell(self, table: str, dump: Opened | None = None) -> None:
+        """How far it is. Without `dump` indexes are built."""
         now = time.monotonic()
-        if now - self._told >= _EVERY:
-            self._told = now
-            table = self._table
-            name = table.shape.name if table else ""
-            self.hooks.progress(LoadProgress(dump.position(), dump.size, name, self.rows + self._workers.rows))
+        if now - self._told < _EVERY:
+            return
+        self._told = now
+        done, total = (dump.position(), dump.size) if dump else (0, 0)
+        if dump is not None and dump.packing == "plain":  # packed, what waits is little of the file
+            done = max(done - self._workers.waiting, 0)
+        self.hooks.progress(LoadProgress(done, total, table, self.rows + self._workers.rows))
 
     def _statement(self, part: Statement) -> None:
         words = words_of(part.text)
@@ -259,7 +267,7 @@ class _Loading:
         self.hooks.at("rows sent")
         name = table.shape.name
         for attempt in range(1, _ATTEMPTS + 1):
-            wrong = self._workers.settle()
+            wrong = self._workers.settle(lambda: self._tell(name, self._dump))
             taken = self._workers.take_rows()
             expected = self.job.rows.get(name)
             if wrong is None and expected is not None and taken != expected:
@@ -279,8 +287,9 @@ class _Loading:
         for statement in table.shape.keys:
             self._workers.build(statement)
         if table.shape.keys:
-            self.hooks.say(f"building {table.shape.indexes} indexes on {name}")
-            if (wrong := self._workers.built()) is not None:
+            building = f"building {table.shape.indexes} indexes on {name}"
+            self.hooks.say(building)
+            if (wrong := self._workers.built(lambda: self._tell(building))) is not None:
                 raise RestoreError(
                     f"The indexes of {drawable(name)} could not be built: {wrong}.",
                     "Its rows are in. Try again (r): the table is loaded again; or undo (u).",
@@ -327,7 +336,7 @@ class _Loading:
         for made in self._foreign:
             if made.foreign and not existing.issuperset(made.foreign_names):
                 self._workers.build(made.foreign, alone=True)  # side by side they lock one another's tables
-        if (wrong := self._workers.built()) is not None:
+        if (wrong := self._workers.built(lambda: self._tell("adding foreign keys"))) is not None:
             raise RestoreError(f"The foreign keys could not be added: {wrong}.", "Try again (r), or undo (u).")
         self.hooks.at("foreign keys added")
 

@@ -1,6 +1,6 @@
 """Connections that take rows and build indexes side by side.
 
-Each worker has a short queue, so that the reader waits when the server does not keep up, and memory stays flat.
+The reader is never far ahead of them, so that it waits when the server does not keep up, and memory stays flat.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _PIECES = 6  # of about a megabyte that a worker may have waiting
 _TURN = 512 << 10  # bytes of rows that one worker gets before it is another's turn
+_AHEAD = 16 << 20  # bytes of rows that all of them together may have waiting
+_TICK = 0.2  # seconds between two looks at whether the operator wants to stop
 _COMMIT = 32 << 20  # bytes of rows a transaction
 _DEADLOCKS = (1205, 1213)  # lock wait timeout, deadlock: the server took the transaction back
 
@@ -70,6 +72,7 @@ class Workers:
         self._connect = connect
         self._lock = threading.Condition()
         self._rows = 0
+        self._waiting = 0
         self._trouble: _Trouble | None = None
         self._workers = [_Worker(self, connect) for _ in range(max(number, 1))]
         self._settings: Settings | None = None
@@ -79,6 +82,11 @@ class Workers:
     @property
     def rows(self) -> int:
         return self._rows
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of rows that were handed over and that no server has taken yet."""
+        return self._waiting
 
     @property
     def may_retry(self) -> bool:
@@ -121,22 +129,31 @@ class Workers:
     def _put(
         self, worker: _Worker, pieces: queue.Queue[bytes | None], piece: bytes | None, tick: Callable[[], None]
     ) -> None:
+        with self._lock:
+            while self._waiting >= _AHEAD and self._trouble is None:
+                if not self._lock.wait(_TICK):
+                    tick()  # a stop is heard also while the server is slow
+            self._waiting += len(piece or b"")
         while True:
             try:
-                pieces.put(piece, timeout=0.2)
+                pieces.put(piece, timeout=_TICK)
             except queue.Full:
-                tick()  # a stop is heard also while the server is slow
+                tick()
                 continue
             tick()
             return
 
-    def settle(self) -> str | None:
+    def taken(self, size: int) -> None:
+        """So many bytes of rows wait no longer."""
+        with self._lock:
+            self._waiting -= size
+            self._lock.notify_all()
+
+    def settle(self, tick: Callable[[], None]) -> str | None:
         """Wait until everything that was sent is committed; what went wrong, or None."""
         for worker in self._workers:
             worker.work.put(None)
-        for worker in self._workers:
-            worker.work.join()
-        return self._trouble.why if self._trouble else None
+        return self.built(tick)
 
     def take_rows(self) -> int:
         with self._lock:
@@ -148,9 +165,10 @@ class Workers:
         worker = self._workers[0] if alone else min(self._workers, key=lambda one: one.work.qsize())
         worker.work.put(_Build(statement))
 
-    def built(self) -> str | None:
+    def built(self, tick: Callable[[], None]) -> str | None:
+        """Wait until nothing is under way; what went wrong, or None."""
         for worker in self._workers:
-            worker.work.join()
+            worker.wait(tick)
         return self._trouble.why if self._trouble else None
 
     def revive(self) -> None:
@@ -158,7 +176,7 @@ class Workers:
         for worker in self._workers:
             worker.close()
         self._trouble = None
-        self._rows = 0
+        self._rows = self._waiting = 0
         self._workers = [_Worker(self, self._connect) for _ in self._workers]
         if self._settings is not None:
             self.use(self._settings)
@@ -203,6 +221,13 @@ class _Worker:
         if self.connection is not None:
             close(self.connection)
 
+    def wait(self, tick: Callable[[], None]) -> None:
+        """Until it has done everything; `tick` is called meanwhile."""
+        with self.work.all_tasks_done:
+            while self.work.unfinished_tasks:
+                if not self.work.all_tasks_done.wait(_TICK):
+                    tick()
+
     def _run(self) -> None:
         while True:
             work = self.work.get()
@@ -218,7 +243,7 @@ class _Worker:
 
         connection = self.connection
         start = work.start if isinstance(work, _Rows) else 0
-        pieces = _pieces(work) if isinstance(work, _Rows) else iter(())
+        pieces = self._pieces(work) if isinstance(work, _Rows) else iter(())
         if connection is None or self.workers.in_trouble:
             _drain(pieces)  # the reader must not wait for a worker that takes nothing
             return
@@ -254,6 +279,11 @@ class _Worker:
             connection.commit()
             self.uncommitted = 0
 
+    def _pieces(self, work: _Rows) -> Iterator[bytes]:
+        while (piece := work.pieces.get()) is not None:
+            yield piece
+            self.workers.taken(len(piece))  # asked for the next one: this one is sent
+
     def _measured(self, pieces: Iterator[bytes], head: bytes = b"") -> Iterator[bytes]:
         if head:
             yield head
@@ -267,11 +297,6 @@ class _Stop:
 
 
 _STOP = _Stop()
-
-
-def _pieces(work: _Rows) -> Iterator[bytes]:
-    while (piece := work.pieces.get()) is not None:
-        yield piece
 
 
 def _drain(pieces: Iterator[bytes]) -> None:

@@ -14,7 +14,8 @@ from engines.errors import Refused, RestoreError
 from engines.mysql.connect import connect
 from engines.mysql.dumps.facts import read_facts
 from engines.mysql.flavour import Flavour
-from engines.mysql.load.loader import Hooks, Job, load
+from engines.mysql.load import loader, workers
+from engines.mysql.load.loader import Hooks, Job, LoadProgress, load
 from engines.mysql.load.wire import load_local
 from tests.engines.mysql.schemas import everything
 from tests.servers.databases import PASSWORD, Server
@@ -296,3 +297,23 @@ def test_the_password_is_in_no_message(server: Server, tmp_path: Path) -> None:
     with pytest.raises(RestoreError) as refusal:
         load(job)
     assert PASSWORD not in f"{refusal.value} {job}"
+
+
+def test_what_is_told_as_loaded_is_what_the_server_has_taken(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by what was read, a load said 99 % and no time left while all of its rows were still waiting."""
+    dump, source, _rows = filled(server, tmp_path, rows=30_000)
+    job = replace(job_for(server, dump, source, bulk=False), connections=1)
+    monkeypatch.setattr(workers, "_AHEAD", 256 << 10)
+    monkeypatch.setattr(workers, "_TICK", 0.001)
+    monkeypatch.setattr(loader, "_EVERY", 0.0)
+    told: list[LoadProgress] = []
+    load(job, Hooks(progress=told.append))
+    whole = job.rows["t0"] * 3
+    under_way = [one for one in told if one.total]
+    # The server has taken what it has not counted yet: one statement of about a megabyte, and what is read ahead.
+    slack = 3 << 20
+    assert all(one.done <= one.rows / whole * one.total + slack for one in under_way)
+    assert max(one.done for one in under_way) > dump.stat().st_size / 2
+    assert any(one.table.startswith("building 2 indexes on t") for one in told if not one.total)
