@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 BEFORE = "before-restore"
 BEFORE_UNDO = "before-undo"
+_CLOSING = 3.0  # seconds
 
 
 @contextmanager
@@ -158,12 +159,14 @@ def _name(work: Work, target: MysqlTarget, kind: str) -> str:
 
 
 def refuse_used(work: Work, target: MysqlTarget) -> None:
-    """Raises Refused while somebody uses the schema, or where that can't be seen."""
+    """Raises Refused while somebody uses the schema, or where that can't be seen.
+
+    A connection that was just closed, one of ours for instance, may be shown for a moment still.
+    """
     with reach.reached(target) as connection:
-        usage = sessions.users_of(connection, target.database, opened_by(work))
-    unused = work.check(sessions.unused(usage))
-    if unused.verdict.blocks:
-        raise Refused(f"The schema is in use: {unused.evidence}. It was not touched.", unused.hint)
+        sessions.wait_until_unused(
+            connection, target.database, opened_by(work), timeout=_CLOSING, say=work.say, stop=work.stopped
+        )
 
 
 def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:
