@@ -317,12 +317,13 @@ def _backup_for(target: Target, name: str | None, incident: Incident | None) -> 
     if name:
         return points.find(catalogue, name)
     start = incident.about.started_at if incident else None
+    passed_over: list[Backup] = []
     while (backup := points.likely(catalogue, start)) is not None and backup.status is Status.UNCHECKED:
         found = rehearsal.looked_at(backup)
         if found.status is Status.UNCHECKED:
             return found  # an object, which only staging reads
         if not found.restorable:
-            tell(drawable(f"{shown(found.name)} is {found.status}: {found.evidence}. An older one is taken."))
+            passed_over.append(found)
         backups = tuple(found if one.place == found.place else one for one in catalogue.backups)
         catalogue = replace(catalogue, backups=backups)
     if backup is None:
@@ -331,6 +332,9 @@ def _backup_for(target: Target, name: str | None, incident: Incident | None) -> 
             f"There is no backup{when} in {catalogue.folder}. Nothing was changed.",
             "Correct `backups` and `pattern`, or name another one: --backup NAME.",
         )
+    for one in passed_over:
+        if one.place != backup.place:
+            tell(drawable(f"{shown(one.name)} is {one.status}: {one.evidence}. {shown(backup.name)} is taken."))
     return backup
 
 
