@@ -11,13 +11,13 @@ import pytest
 _POLL = 0.02  # seconds between two looks
 
 
-def until(fact: Callable[[], bool], what: str, timeout: float = 20.0) -> None:
-    """Returns as soon as `fact` holds; fails after `timeout` seconds, saying what was waited for."""
+def until(fact: Callable[[], bool], what: str, timeout: float = 20.0, every: float = _POLL) -> None:
+    """Returns as soon as `fact` holds, which is asked `every` so many seconds; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not fact():
         if time.monotonic() > deadline:
             pytest.fail(f"after {timeout:g} s still not so: {what}")
-        time.sleep(_POLL)
+        time.sleep(every)
 
 
 def gone(process: psutil.Process) -> bool:

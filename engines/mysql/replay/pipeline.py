@@ -183,6 +183,7 @@ class _Replaying:
             feeder = _Mover("replay-feed", lambda: self._feed(binlog.stdin))
             pump = _Mover("replay-pump", lambda: self._pump(text))
             try:
+                self._look_up()  # a stop that was asked for by now lets one transaction through, not all of a short log
                 feeder.start()
                 pump.start()
                 self._watch(binlog, pump)

@@ -36,6 +36,7 @@ from tests.engines.session.toy_session import (
     toy_session,
     work_through,
 )
+from tests.servers.waiting import until
 
 
 def running(step: str) -> Condition:
@@ -263,7 +264,9 @@ async def test_a_step_whose_log_is_lost_has_ended_all_the_same(session: ToySessi
     (session.ground / "wait").touch()
     await console.do(c.Give("3.3", GateKind.TYPED, Role.OPERATOR, text="toy"))
     await sees(console, running("3.3"))
-    (session.folder / "logs" / "03-03-replace.log").unlink()
+    log = session.folder / "logs" / "03-03-replace.log"
+    until(log.exists, "the step has its log")
+    log.unlink()
     (session.ground / "wait").unlink()
     await sees(console, asks(AskKind.SIGN_OFF))
     replaced = session.state.step("3.3")

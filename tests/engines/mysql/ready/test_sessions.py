@@ -105,8 +105,8 @@ def test_a_prepared_transaction_without_a_connection_is_a_user(fresh_server: Ser
     usage = usage_of(server, schema)
     assert [one.kind for one in usage.found] == ["XA transaction"]
     server.sql("XA ROLLBACK 'x'")
-    # InnoDB's list of transactions is made anew only every tenth of a second.
-    until(lambda: not usage_of(server, schema).found, "the transaction is gone")
+    # InnoDB makes its list of transactions anew only when nobody has read it for a tenth of a second.
+    until(lambda: not usage_of(server, schema).found, "the transaction is gone", every=0.3)
 
 
 def test_the_schedulers_event_is_a_user_while_it_runs(fresh_server: Server) -> None:
