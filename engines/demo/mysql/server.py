@@ -28,7 +28,8 @@ from engines.mysql.connect import Login, Place, Tls, connected, read_login, writ
 from engines.mysql.flavour import Flavour
 from engines.text import drawable
 
-MARK, OWNER = "REINSTATE_DEMO", "REINSTATE_DEMO_OWNER"  # in its environment: the sandbox, and the process it is for
+# In its environment: its folder, and the process that it is for; none when it was started by hand.
+MARK, OWNER = "REINSTATE_DEMO", "REINSTATE_DEMO_OWNER"
 SCHEMA = "shop"
 ROOT = "root.cnf"  # root's login, for whoever wants to look; the restore has its own
 _HOST = "127.0.0.1"
@@ -189,8 +190,12 @@ def _accounts(flavour: Flavour, passwords: dict[str, str]) -> Iterator[str]:
             yield f"GRANT {grant} TO {account}"
 
 
-def start(server: Server, options: Sequence[str] = (), root: tuple[Path, str] | None = None) -> Child:
+def start(
+    server: Server, options: Sequence[str] = (), root: tuple[Path, str] | None = None, *, by_hand: bool = False
+) -> Child:
     """Start it and wait until it answers. `root`: the option file to write, and the password, at the first start.
+
+    `by_hand`: it outlives this process, and no other demo ends it.
 
     Started again it has the same port, since that is in everybody's papers. Raises RestoreError, and nothing of it
     runs then.
@@ -203,7 +208,7 @@ def start(server: Server, options: Sequence[str] = (), root: tuple[Path, str] | 
             _write(server.folder / "port", f"{_free_port()}\n")
             login = Login("root", root[1], Tls.PREFERRED)
             write_option_file(root[0], server.place, login, mariadb=server.programs.flavour is Flavour.MARIADB)
-        process, child = _spawn(server, server.place.port, options)
+        process, child = _spawn(server, server.place.port, options, by_hand=by_hand)
         try:
             if _answers(server, process, root[1] if root else read_login(server.root).password):
                 return child
@@ -215,7 +220,9 @@ def start(server: Server, options: Sequence[str] = (), root: tuple[Path, str] | 
     raise _failed(server, "did not start")
 
 
-def _spawn(server: Server, port: int, options: Sequence[str]) -> tuple[subprocess.Popen[bytes], Child]:
+def _spawn(
+    server: Server, port: int, options: Sequence[str], *, by_hand: bool
+) -> tuple[subprocess.Popen[bytes], Child]:
     argv = (
         server.programs.server,
         "--no-defaults",
@@ -237,7 +244,7 @@ def _spawn(server: Server, port: int, options: Sequence[str]) -> tuple[subproces
             stdout=log,
             stderr=log,
             cwd=server.folder,
-            env=_environment(server.folder),
+            env=_environment(server.folder, by_hand=by_hand),
             start_new_session=True,  # Ctrl-C is for the console
         )
     child = identified(process.pid)
@@ -245,9 +252,10 @@ def _spawn(server: Server, port: int, options: Sequence[str]) -> tuple[subproces
     return process, child
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, *, by_hand: bool = False) -> dict[str, str]:
     me = identified(os.getpid())
-    return {"PATH": os.environ.get("PATH", os.defpath), MARK: str(folder), OWNER: f"{me.pid} {me.started}"}
+    owner = "" if by_hand else f"{me.pid} {me.started}"
+    return {"PATH": os.environ.get("PATH", os.defpath), MARK: str(folder), OWNER: owner}
 
 
 def _answers(server: Server, process: subprocess.Popen[bytes], password: str) -> bool:
@@ -329,12 +337,14 @@ def left_over() -> Iterator[tuple[Path, Child]]:
             told = dict(line.partition("=")[::2] for line in (process / "environ").read_text().split("\0"))
         except (OSError, ValueError):
             continue  # it has ended, or does not show us
-        if MARK not in told or not _is_over(told.get(OWNER, "")):
-            continue
-        yield Path(told[MARK]), child
+        if MARK in told and _is_over(told.get(OWNER, ""), Path(told[MARK])):
+            yield Path(told[MARK]), child
 
 
-def _is_over(owner: str) -> bool:
+def _is_over(owner: str, folder: Path) -> bool:
+    """Has its owner ended, or where it has none, has somebody removed its folder?"""
+    if not owner:
+        return not folder.exists()
     try:
         pid, started = map(int, owner.split())
         return identified(pid) != Child(pid, started)
@@ -364,7 +374,7 @@ def main(arguments: list[str]) -> int:
         case ["start", folder]:
             place = Path(folder).absolute()
             mariadb = (place / "data/aria_log_control").exists()
-            start(Server(place, programs(Flavour.MARIADB if mariadb else Flavour.MYSQL)))
+            start(Server(place, programs(Flavour.MARIADB if mariadb else Flavour.MYSQL)), by_hand=True)
         case ["stop", folder]:
             stop(Path(folder).absolute())
         case _:

@@ -14,10 +14,12 @@ from engines.mysql.connect import read_login
 from tests.engines.demo.test_demo import record_of, reinstate, running_in
 
 ENGINES = ("mariadb", "mysql")
+# All tests of one sandbox on one worker, so that it is built once.
+SANDBOXES = [pytest.param(engine, marks=pytest.mark.xdist_group(f"demo on {engine}")) for engine in ENGINES]
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=SANDBOXES)
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("demo") / "box"
     return folder, reinstate("demo", "--engine", request.param, "--folder", str(folder))

@@ -30,12 +30,13 @@ from engines.incident import read_incident
 from engines.mysql.flavour import Flavour
 from engines.recipes import points
 from engines.text import utc_now
+from tests.engines.demo.mysql.test_demo_on_a_server import SANDBOXES
 from tests.engines.demo.test_demo import reinstate, running_in
 from tests.servers.waiting import until
 from tui.answers import read_answers
 
 
-@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+@pytest.fixture(scope="module", params=SANDBOXES)
 def box(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     made = sandbox.build(request.param, tmp_path_factory.mktemp("demo") / "box")
     yield made
@@ -138,7 +139,11 @@ def test_a_session_that_was_left_waiting_is_taken_up_again_with_its_server(tmp_p
     start = f"{sys.executable} -P -m engines.demo.mysql.server start {folder}/server"
     assert f"{start} && reinstate --config {folder}/reinstate.toml resume" in done.stderr
     subprocess.run(start.split(), check=True, timeout=120)
+    started = server.running(folder / "server")
     try:
+        assert started is not None
+        server.sweep(lambda _folder: None)  # as the next demo does, while this one is still waiting
+        assert alive(started)
         done = reinstate("--config", f"{folder}/reinstate.toml", "resume", "--answers", str(folder / "answers.toml"))
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     finally:
@@ -190,8 +195,8 @@ def test_a_server_that_can_not_start_is_told_with_its_log_and_leaves_nothing(
     seen: list[Child] = []
     spawn = server._spawn
 
-    def watched(*given: object) -> object:
-        process, child = spawn(*given)  # type: ignore[arg-type]  # as it was called
+    def watched(*given: object, by_hand: bool) -> object:
+        process, child = spawn(*given, by_hand=by_hand)  # type: ignore[arg-type]  # as it was called
         seen.append(child)
         return process, child
 
