@@ -38,7 +38,8 @@ check: $(READY)  ## the fast part: lint, form, types, import contracts
 torture: packages $(READY)  ## kill points and faults, enumerated; prints points and outcomes
 	$(BIN)/pytest -m torture -n 2 --dist loadgroup -s
 
-bench: $(READY)  ## measurements against the plain tools; one of them: make bench BENCH=NAME
+bench: packages $(READY)  ## measurements against the plain tools; one of them: make bench BENCH=NAME
+	@scripts/system-packages bench
 	$(BIN)/python -m tests.bench $(BENCH)
 
 frames: $(READY)  ## draw the screens' text frames anew; read the difference before you commit it

@@ -17,6 +17,8 @@ BENCHES = {
     "mysql-load-insert": "tests.bench.mysql_load:mysql_insert",
     "mariadb-load": "tests.bench.mysql_load:mariadb_bulk",
     "mariadb-load-insert": "tests.bench.mysql_load:mariadb_insert",
+    "mariadb-myloader": "tests.bench.mysql_load:myloader",
+    "mysql-memory": "tests.bench.mysql_memory:run",
 }
 
 

@@ -27,7 +27,7 @@ class Ratio:
     name: str
     value: float
     aim: float
-    medians: Mapping[str, float]  # seconds, ours first
+    medians: Mapping[str, float]  # seconds, ours first; none where no time is measured
     rounds: int
     on: str  # what was measured
     more_is_better: bool = False
@@ -38,8 +38,9 @@ class Ratio:
 
     def __str__(self) -> str:
         times = ", ".join(f"{who} {seconds:.3f} s" for who, seconds in self.medians.items())
+        how = f"median of {self.rounds}: {times}; " if times else ""
         aim = f"{'>=' if self.more_is_better else '<='} {self.aim:.2f}"
-        return f"ratio {self.name} {self.value:.2f} (aim {aim})  median of {self.rounds}: {times}; {self.on}"
+        return f"ratio {self.name} {self.value:.2f} (aim {aim})  {how}{self.on}"
 
 
 def in_turn(contenders: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:

@@ -7,6 +7,8 @@ each. Server and loader share the machine. Two ways: LOAD DATA LOCAL (the plan m
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
     """Raises where the two loads do not give the same tables."""
     with (
         tempfile.TemporaryDirectory(prefix="reinstate-bench-") as name,
-        running(build_of(flavour), *_ROOM[flavour]) as server,
+        running(build_of(flavour), *ROOM[flavour]) as server,
     ):
         server.sql(f"SET GLOBAL local_infile = {int(bulk)}")
         dump = Path(name) / "shop.sql"
@@ -56,6 +58,46 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
     return Ratio(f"{flavour}-{kind}", value, aim, medians, rounds, on, more_is_better=True)
 
 
+def myloader(rows: int = ROWS, rounds: int = ROUNDS) -> Ratio:
+    """Our loader on the dump of mysqldump, against myloader on the folder of mydumper: each with its own format.
+
+    Both with two connections' worth of processors, both written to the binary log.
+    """
+    for program in ("mydumper", "myloader"):
+        if shutil.which(program) is None:
+            raise RuntimeError(f"{program} is not installed: scripts/system-packages bench")
+    with (
+        tempfile.TemporaryDirectory(prefix="reinstate-bench-") as name,
+        running(build_of(Flavour.MARIADB), *ROOM[Flavour.MARIADB]) as server,
+    ):
+        server.sql("SET GLOBAL local_infile = 1")
+        dump, pieces = Path(name) / "shop.sql", Path(name) / "pieces"
+        source = server.new_schema("shop")
+        _fill(server, source, rows)
+        dump.write_bytes(server.dump("--single-transaction", source))
+        _mydumper(server, "mydumper", "--database", source, "--outputdir", str(pieces), "--chunk-filesize=64")
+        facts = read_facts(dump)
+
+        def theirs() -> None:
+            _anew(server, "theirs")
+            _mydumper(server, "myloader", "--database", "theirs", "--directory", str(pieces), "--enable-binlog")
+
+        def ours() -> None:
+            _anew(server, "ours")
+            load(_job(server, dump, facts, source, bulk=True))
+
+        medians = in_turn({"reinstate": ours, "myloader": theirs}, rounds)
+        _compare(server, facts)
+    on = f"{size(facts.size)}, {facts.rows} rows in {len(facts.tables)} tables"
+    value = medians["myloader"] / medians["reinstate"]
+    return Ratio("mariadb-myloader", value, 1.0, medians, rounds, on, more_is_better=True)
+
+
+def _mydumper(server: Server, program: str, *options: str) -> None:
+    argv = (program, f"--defaults-file={server.option_file}", f"--socket={server.socket}", "--threads=2", *options)
+    subprocess.run(argv, check=True, capture_output=True)
+
+
 def mysql_bulk() -> Ratio:
     return run(Flavour.MYSQL, bulk=True)
 
@@ -72,7 +114,7 @@ def mariadb_insert() -> Ratio:
     return run(Flavour.MARIADB, bulk=False)
 
 
-_ROOM = {
+ROOM = {
     Flavour.MYSQL: ("--innodb-buffer-pool-size=1G", "--innodb-redo-log-capacity=1G", "--max-allowed-packet=64M"),
     Flavour.MARIADB: ("--innodb-buffer-pool-size=1G", "--innodb-log-file-size=1G", "--max-allowed-packet=64M"),
 }

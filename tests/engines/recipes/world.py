@@ -185,10 +185,16 @@ def start_runner(folder: Path, *arguments: str, module: str = sessions.RUNNER) -
     return process
 
 
-async def answering(folder: Path, process: subprocess.Popen[bytes], meet: Callable[[Client], Awaitable[bool]]) -> None:
+async def answering(
+    folder: Path,
+    process: subprocess.Popen[bytes],
+    meet: Callable[[Client], Awaitable[bool]],
+    *,
+    seconds: float = MOST_SECONDS,
+) -> None:
     """Call `meet` at every change until the runner is gone. `meet` says whether it gave a command."""
     try:
-        async with asyncio.timeout(MOST_SECONDS):
+        async with asyncio.timeout(seconds):
             client = await _joined(folder, process)
             if client is None:
                 return
