@@ -43,6 +43,7 @@ def stop_step(kind: Stopping, target: Target, phase: str = "3", after: int = 0) 
         gates=(CONFIRM,),
         configured=run is not None,
         optional=True,
+        halts=True,
         params={"key": kind.key},
     )
 

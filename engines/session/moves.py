@@ -121,8 +121,10 @@ def _move_for(state: SessionState, upcoming: StepState, now: datetime) -> Move:
         return Wait(Ask(AskKind.APPROVE, wanted, Role.COMMANDER))
     if not step.configured:
         return PassOver(step)
-    # Going live is a gate of its own that shows the validation of the staged copy first.
-    if guarded and step.destructive and (blocking := blocking_checks(state, tuple(Panel))):
+    # Going live is a gate of its own that shows the validation of the staged copy first. What can't go live as it is
+    # is decided while the application still serves.
+    looked_at = tuple(Panel) if step.destructive else (Panel.VALIDATION,) if step.halts else ()
+    if guarded and (blocking := blocking_checks(state, looked_at)):
         return Wait(_checks_ask(blocking))
     gate = upcoming.missing()
     if gate is None:

@@ -52,6 +52,7 @@ class Step:
     note: str = ""
     gates: tuple[Gate, ...] = ()
     destructive: bool = False  # rule 1 guards it
+    halts: bool = False  # takes something out of service: not for data that can't go live
     final: bool = False  # once it is begun there is no undo: everything is signed off
     optional: bool = False  # may be skipped, with a reason
     configured: bool = True  # False: recorded as skipped, never silently dropped

@@ -521,6 +521,25 @@ def test_a_failing_check_holds_everything_destructive_and_an_override_by_name_le
     assert ask(state_of(*failing, override, check_done("rows", panel=Panel.VALIDATION))) is AskKind.CHECKS
 
 
+def test_what_can_not_go_live_is_decided_before_anything_is_taken_out_of_service() -> None:
+    plan = plan_made(PlanKind.RESTORE, step("3.1"), step("3.2", halts=True, gates=(CONFIRM,)), step("3.3"))
+    at_32 = (*BEGUN, plan, *ended("3.1"))
+    assert ask(state_of(*at_32)) is AskKind.CONFIRM
+    mismatch = (*at_32, check_done("rows", panel=Panel.VALIDATION))
+    assert ask(state_of(*mismatch)) is AskKind.CHECKS
+    assert (
+        "1 check blocks: rows" in refusal(state_of(*mismatch), c.Give("3.2", GateKind.CONFIRM, Role.OPERATOR)).message
+    )
+    override = CheckOverridden("rows", "FAIL", ANA, "known and accepted")
+    assert ask(state_of(*mismatch, override)) is AskKind.CONFIRM
+    # What the stopping itself is there to mend does not hold it: whoever has the database open, for one.
+    assert ask(state_of(*at_32, check_done("holders", panel=Panel.PREREQUISITES))) is AskKind.CONFIRM
+    # A way back is never barred.
+    undo = plan_made(PlanKind.UNDO, step("6.1", halts=True, gates=(CONFIRM,)), revision=2)
+    undoing = (*mismatch, UndoAsked(ANA, "the wrong one"), undo)
+    assert ask(state_of(*undoing)) is AskKind.CONFIRM
+
+
 def test_a_failing_check_holds_the_sign_off() -> None:
     assert ask(state_of(*AT_51, check_done("rows", panel=Panel.VALIDATION))) is AskKind.CHECKS
 
