@@ -54,7 +54,7 @@ class Cut(RestoreError):
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A line of the dump that is not for the server: its header and footer are such lines."""
+    """What is not for the server: the lines of header and footer, and comments between the statements."""
 
     start: int  # of its first byte in the unpacked dump
     line: int  # from 1
@@ -119,6 +119,8 @@ class _Splitter:
             start, line = self._offset + self._at, self._line
             if comment := self._match(_SANDBOX) or self._match(_LINE_COMMENT):
                 yield Comment(start, line, comment.rstrip(b"\r\n"))
+            elif comment := self._block_comment():
+                yield Comment(start, line, comment)
             elif found := self._match(_DELIMITER):
                 self._delimiter = found.split()[1]
             elif self._begins_insert() and (head := self._head()):
@@ -170,6 +172,22 @@ class _Splitter:
         while found.end() == len(self._buffer) and self._fill():
             found = pattern.match(self._buffer, self._at) or found
         return self._take(found.end() - self._at)
+
+    def _block_comment(self) -> bytes:
+        """A comment that the server does not execute, between two statements; empty where none stands.
+
+        As a part of the statement behind it, it would hide what that is. --set-gtid-purged=COMMENTED writes one, with a
+        delimiter in it.
+        """
+        while len(self._buffer) - self._at < 4 and self._fill():
+            pass
+        begin = self._buffer[self._at : self._at + 4]
+        if not begin.startswith(b"/*") or begin.startswith((b"/*!", b"/*+")) or begin == b"/*M!":
+            return b""
+        while (end := self._buffer.find(b"*/", self._at + 2)) < 0:
+            if not self._more():
+                raise Cut("ends in the middle of a comment", self._offset + len(self._buffer))
+        return self._take(end + 2 - self._at)
 
     # -- statements ---------------------------------------------------------------------------------------
 

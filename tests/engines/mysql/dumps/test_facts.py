@@ -19,7 +19,7 @@ from engines.mysql.dumps import guards
 from engines.mysql.dumps.effects import EffectKind, effect_of
 from engines.mysql.dumps.facts import DumpFacts, read_facts
 from engines.mysql.dumps.packing import opened
-from engines.mysql.dumps.statements import Statement
+from engines.mysql.dumps.statements import CHUNK, Cut, Statement
 from engines.mysql.flavour import Flavour, Version, parse_version
 from tests.engines.mysql.schemas import everything
 from tests.servers.databases import Server
@@ -130,6 +130,18 @@ def test_its_gtids_are_read_in_each_way_that_mysqldump_writes_them(written: byte
     between = written.replace(b"UUID", uuid) + b"\n\n--\n-- Table `t`\n--\n\nDROP TABLE IF EXISTS `t`;"
     facts = facts_of(head + b"\n" + between + b"\nCREATE TABLE" + rest, tmp_path)
     assert facts.coordinates.gtids == f"{uuid.decode()}:1-5,{uuid.decode()}:7"
+
+
+def test_a_comment_before_a_table_does_not_hide_it(tmp_path: Path) -> None:
+    """Without DROP TABLE the table follows at once; a comment has a delimiter in it, and one is longer than a chunk."""
+    purged = b"/* SET @@GLOBAL.GTID_PURGED='+9e6a48c0-e844-11f1-b8ff-02fc00000001:1-5';*/"
+    comments = (purged, b"/**/", b"/*;*/ /* it's */")
+    for comment in (*comments, b"/* " + b"a;'\n" * (CHUNK // 3) + b"*/"):
+        head, _, rest = SMALL.partition(b"\nCREATE TABLE")
+        facts = facts_of(head + b"\n" + comment + b"\nCREATE TABLE" + rest, tmp_path)
+        assert [table.name for table in facts.tables] == ["t"]
+    with pytest.raises(Cut, match="in the middle of a comment, at byte"):
+        facts_of(SMALL + b"/* never ended", tmp_path)
 
 
 def test_a_dump_of_all_databases_says_so_and_leaves_the_servers_own_out(server: Server, tmp_path: Path) -> None:
