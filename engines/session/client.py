@@ -68,8 +68,9 @@ class Client:
 
     async def close(self) -> None:
         self._listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._listener
+        await asyncio.wait((self._listener,))  # whoever awaits it can't tell its cancellation from their own (Ctrl-C)
+        if not self._listener.cancelled():
+            self._listener.result()
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
