@@ -136,8 +136,7 @@ def build(
     (folder / "dumps" / name).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     (folder / "dumps" / "checksums.txt").write_text(f"{digest}  {name}\n")
-    for n in range(LATER):
-        server.sql(f"INSERT INTO customers (name) VALUES ('late {n}')", database=schema)
+    server.sql(*(f"INSERT INTO customers (name) VALUES ('late {n}')" for n in range(LATER)), database=schema)
     status = "SHOW BINARY LOG STATUS" if mysql else "SHOW MASTER STATUS"
     file, position, *_ = server.sql(status)[0]
     good = content_of(server, schema)
