@@ -13,6 +13,7 @@ COMMANDS = (
     "backups",
     "check",
     "export",
+    "report",
     "plan",
     "prune",
     "restore",

@@ -21,6 +21,7 @@ from engines.recipes import points, rehearsal, sessions, snapshots
 from engines.recipes.mysql import exploring
 from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
 from engines.session import archive, store
+from engines.session import report as reporting
 from engines.session import verify as verifying
 from engines.session.plan import digest
 from engines.session.record import record
@@ -182,6 +183,16 @@ def _tell_finding(finding: verifying.Finding) -> None:
     if finding.wrong:
         out(f"  WRONG      {drawable(finding.wrong)}")
     out("  unsigned   nobody signed it, so a rewrite of the whole session would not show")
+
+
+def report(arguments: argparse.Namespace) -> int:
+    state = readable(arguments).state
+    if arguments.format == "md":
+        out(reporting.report(state, roles=arguments.roles).rstrip("\n"))
+        return 0
+    facts = msgspec.to_builtins(record(state), enc_hook=str)
+    json(reporting.without_names(facts, state) if arguments.roles else facts)
+    return 0
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -364,6 +375,7 @@ COMMANDS = {
     "show": show,
     "transactions": transactions,
     "verify": verify,
+    "report": report,
     "export": export,
     "backups": backups,
     "check": check,

@@ -12,6 +12,7 @@ import msgspec
 import tomli_w
 
 from engines.session.journal import Journal
+from engines.session.plan import PlanKind
 from engines.session.state import CheckState, SessionState, Status, StepState, fold
 from engines.text import stamp
 
@@ -61,9 +62,9 @@ def record(state: SessionState) -> dict[str, object]:
         "incident": begun.incident or None,
         "backup": _backup(state),
         "plan": _plan(state),
-        "measures": _measures(state),
+        "measures": measures(state),
         "deviation": [{"at": d.at, "what": d.what, "by": d.by, "reason": d.reason} for d in state.deviations],
-        "person": _people(state),
+        "person": people(state),
         "approval": [
             {
                 "plan_sha256": a.digest,
@@ -156,13 +157,14 @@ def _plan(state: SessionState) -> dict[str, object] | None:
     }
 
 
-def _measures(state: SessionState) -> dict[str, object]:
+def measures(state: SessionState) -> dict[str, object]:
+    """How long what took, in seconds; None where it is not known."""
     steps = [known for known in state.steps if known.started]
     return {
         "working_seconds": round(sum(known.seconds for known in steps), 3),
         "waiting_seconds": round(state.waited, 3),
         "whole_seconds": _seconds(state.begun_at, state.ended_at),
-        "until_restored_seconds": _seconds(state.begun_at, _ended(steps, "replace")),
+        "until_restored_seconds": _seconds(state.begun_at, _restored_at(state)),
         "downtime_seconds": _downtime(steps),
     }
 
@@ -185,17 +187,23 @@ def _downtime(steps: Sequence[StepState]) -> float | None:
     return round(total, 3) if total is not None and down_since is None else None
 
 
-def _ended(steps: Sequence[StepState], action: str) -> datetime | None:
-    done = (known.ended for known in steps if known.step.action == action and known.status is Status.DONE)
-    return next(done, None)
+def _restored_at(state: SessionState) -> datetime | None:
+    """When the last step that changes the live database was done; None while one of them is not."""
+    restoring = [known for known in state.steps if known.plan is PlanKind.RESTORE and known.step.destructive]
+    newest = max((known.revision for known in restoring), default=0)
+    last = [known for known in restoring if known.revision == newest and known.status is not Status.SKIPPED]
+    ends = [known.ended for known in last if known.status is Status.DONE and known.ended is not None]
+    return max(ends) if ends and len(ends) == len(last) else None
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
     return round((end - start).total_seconds(), 3) if start and end else None
 
 
-def _people(state: SessionState) -> list[dict[str, object]]:
-    assert state.begun is not None  # noqa: S101 - record() returned early without it
+def people(state: SessionState) -> list[dict[str, object]]:
+    """Everybody who acted, in each of their roles, and how it is known who they are."""
+    if state.begun is None:
+        return []
     operator = state.begun.operator
     present = [("database operator", operator), *(("database operator", taken.actor) for _, taken in state.handovers)]
     present += [("incident commander", approval.actor) for approval in state.approvals]

@@ -68,6 +68,7 @@ from engines.session.moves import (
 from engines.session.plan import GateKind, PlanKind, Step, digest
 from engines.session.recipe import Recipe
 from engines.session.record import plan_text, render
+from engines.session.report import report
 from engines.session.server import Server
 from engines.session.state import Status, after, fold
 from engines.session.verify import verify
@@ -119,6 +120,7 @@ class Runner:
         self._working = asyncio.Lock()
         self._leaving = False
         self._closing = False
+        self._reported = b""  # the report as we wrote it
 
     # -- the journal ------------------------------------------------------------------------------------
 
@@ -146,8 +148,17 @@ class Runner:
             if self.state.plan is not None:
                 replace_file(self._folder / "plan.toml", plan_text(self.state))
             replace_file(self._folder / "session.toml", render(journal))
+            if self.state.ended is not None:
+                self._write_report(self._folder / "report.md")
         except OSError as error:
-            self._complain(f"session.toml can't be written: {error.strerror}. The journal holds everything.")
+            self._complain(f"The record can't be written: {error.strerror}. The journal holds everything.")
+
+    def _write_report(self, path: Path) -> None:
+        """People write on in it: one that is not as we left it stays."""
+        if path.exists() and path.read_bytes() != self._reported:
+            return
+        self._reported = report(self.state).encode()
+        replace_file(path, self._reported)
 
     def _complain(self, text: str) -> None:
         _write(text)

@@ -156,6 +156,20 @@ def test_a_session_that_is_not_known_is_a_usage_error(over: World, words: tuple[
     is_one_clear_error(reinstate(over, words[0], "x" * 300, *words[1:]), USAGE)
 
 
+def test_the_report_of_a_session_is_printed_for_people_and_for_programs(over: World) -> None:
+    said = reinstate(over, "report")
+    assert said.code == DONE
+    assert is_drawable(said)
+    assert said.out.rstrip("\n") == (session_of(over) / "report.md").read_text().rstrip("\n")
+    assert "| Outcome | signed off |" in said.out
+    assert "ivo approved plan" in said.out
+    unnamed = reinstate(over, "report", "--roles").out
+    assert "incident commander approved plan" in unnamed
+    assert not re.search(r"\b(ana|ivo|olu)\b", unnamed)
+    assert json.loads(reinstate(over, "report", "--format", "json").out)["session"]["state"] == "signed off"
+    assert '"login"' not in reinstate(over, "report", "--format", "json", "--roles").out
+
+
 def all_but_derived(world: World) -> dict[str, tuple[object, ...]]:
     """Resume makes record and plan anew from the journal, in case the runner was killed at the very end."""
     derived = ("session.toml", "plan.toml", "runner.log", "runner.pid")

@@ -69,8 +69,8 @@ async def test_a_session_runs_from_start_to_a_record_that_holds(session: ToySess
     assert session.mark is None
     assert runner.socket not in sockets()
     assert not (session.ground / "target.reinstate.lock").exists()
-    expected = ["journal.jsonl", "logs", "plan.toml", "private", "runner.log", "runner.pid", "session.toml"]
-    assert sorted(path.name for path in session.folder.iterdir()) == expected
+    expected = ["journal.jsonl", "logs", "plan.toml", "private", "report.md", "runner.log", "runner.pid"]
+    assert sorted(path.name for path in session.folder.iterdir()) == [*expected, "session.toml"]
 
 
 async def test_everything_in_the_folder_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
@@ -244,6 +244,19 @@ async def test_another_backup_chosen_before_the_restore_is_the_one_restored(sess
     assert session.target.read_text() == "other backup\n"
     assert len(list((session.folder / "logs").glob("02-01*"))) == 2
     assert verify(session.folder).verdict == "CONSISTENT"
+
+
+async def test_a_report_that_people_wrote_on_in_is_left_alone(session: ToySession) -> None:
+    runner = session.begin()
+    await finish(session, runner.pid)
+    report = session.folder / "report.md"
+    assert "| Outcome | signed off |" in report.read_text()
+    written_on = report.read_text() + "\nThe alert was too late.\n"
+    report.write_text(written_on)
+    with pytest.raises(Refused, match="is over"):
+        session.resume()
+    assert report.read_text() == written_on
+    assert not verify(session.folder).wrong
 
 
 async def test_a_defect_in_a_recipe_leaves_a_session_that_can_be_abandoned(session: ToySession) -> None:

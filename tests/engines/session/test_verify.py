@@ -21,7 +21,9 @@ from engines.errors import RestoreError
 from engines.session.events import NoteAdded, PlanMade, SessionEnded, StepEnded, decode, encode
 from engines.session.journal import FIRST_PREV, line_digest, parse
 from engines.session.record import render
+from engines.session.report import report
 from engines.session.runner import Runner
+from engines.session.state import fold
 from engines.session.verify import Finding, verify
 from tests.engines.session.examples import ANA, begun, content, lines, runner_started
 from tests.engines.session.toy import Toy
@@ -107,7 +109,7 @@ def test_an_untouched_session_is_consistent(copy: Path) -> None:
     assert finding.verdict == "CONSISTENT"
     assert not finding.wrong
     assert not finding.unchecked
-    assert len(finding.holds) == 4
+    assert len(finding.holds) == 5
     assert verify(copy) == finding
 
 
@@ -347,6 +349,7 @@ def test_a_whole_consistent_rewrite_is_not_found_and_so_is_never_called_authenti
     assert forged != journal
     write(copy, forged)
     (copy / "session.toml").write_bytes(render(parse(content(forged))))
+    (copy / "report.md").write_text(report(fold(parse(content(forged)).entries)))
     finding = found(copy)
     assert finding.verdict == "CONSISTENT"
     assert "authentic" not in " ".join(finding.holds)
