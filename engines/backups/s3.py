@@ -47,7 +47,7 @@ _REGION = frozenset(
         "307",
     }
 )
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404", "NotFound"})
 _BUSY = frozenset(
     {
         "SlowDown",
@@ -85,6 +85,18 @@ class S3(Protocol):
     def head_object(self, **asked: object) -> Mapping[str, Any]: ...
 
     def get_object(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def put_object(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def delete_object(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def create_multipart_upload(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def upload_part(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def complete_multipart_upload(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def abort_multipart_upload(self, **asked: object) -> Mapping[str, Any]: ...
 
     def get_bucket_versioning(self, **asked: object) -> Mapping[str, Any]: ...
 
@@ -143,8 +155,11 @@ def _moment(written: object) -> datetime:
 
 
 @contextmanager
-def asking(failed: str) -> Iterator[None]:
-    """Turns what boto3 raises into a RestoreError that begins with `failed`."""
+def asking(failed: str, needs: str = "") -> Iterator[None]:
+    """Turns what boto3 raises into a RestoreError that begins with `failed`.
+
+    `needs`: what has to be allowed, where that is more than reading.
+    """
     try:
         yield
     except RestoreError:
@@ -153,6 +168,8 @@ def asking(failed: str) -> Iterator[None]:
         if not of_the_service(error):
             raise
         what, hint = meaning(error)
+        if needs and code_of(error) in _DENIED:
+            hint = f"It takes {needs}. Look at the bucket's policy, and at s3_profile."
         raise RestoreError(f"{failed}: {what}. Nothing was changed.", hint) from None
 
 

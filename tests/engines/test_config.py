@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from engines import config, tables, targets
-from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget
+from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget, Target
 from engines.errors import ConfigError, Problem, UsageError
 from engines.people import Person, Role, in_role
 from engines.values import duration_text
@@ -423,10 +423,12 @@ def test_the_example_shows_true_defaults(tmp_path: Path) -> None:
     assert shown.state == for_root
     assert shown.targets["shop"].snapshots == for_root / "snapshots/shop"
     shop, orders = bare.targets["shop"], bare.targets["orders"]
+    assert isinstance(shop, SqliteTarget)
     assert isinstance(orders, MysqlTarget)
-    expected = {
+    kept = str(for_root / "snapshots/orders")
+    expected: dict[str, Target] = {
         "shop": replace(shop, snapshots=for_root / "snapshots/shop"),
-        "orders": replace(orders, snapshots=for_root / "snapshots/orders", staging=for_root / "staging/orders"),
+        "orders": replace(orders, snapshots=kept, staging=for_root / "staging/orders"),
     }
     assert shown == replace(bare, state=for_root, targets=expected)
 

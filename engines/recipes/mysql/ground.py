@@ -11,6 +11,7 @@ import msgspec
 
 from engines import checks
 from engines.application.probe import configured
+from engines.backups import kept as in_bucket
 from engines.checks import Check
 from engines.errors import RestoreError
 from engines.hooks import Progress, Stop, never, unmeasured
@@ -25,7 +26,7 @@ from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
 from engines.recipes import points, report
-from engines.recipes.mysql import reach
+from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.session.launch import survival, survival_check
@@ -211,7 +212,8 @@ def _room(
         intent,
         free,
         staging=target.staging,
-        snapshots=target.snapshots,
+        snapshots=None if (bucket := keeping.bucket_of(target)) else keeping.folder_of(target, state),
+        bucket=str(bucket or ""),
         to_stage=wanted if isinstance(wanted, int) and not done else 0,
         replayed=logs if isinstance(logs, int) else 0,
     )
@@ -281,6 +283,8 @@ def all_checks(
         yield from _of_the_dump(target, found, dump, intent, planned)
     for check in configured(target.application):
         yield replace(check, name=f"command {check.name}")
+    if bucket := keeping.bucket_of(target):
+        yield in_bucket.writable(bucket)
     yield survival_check(survival())
     names = (target.database, target.name)
     hosts = tuple(one for one in (target.host, found.server.hostname) if one)

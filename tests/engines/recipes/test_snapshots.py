@@ -22,7 +22,7 @@ def target_of(kind: str, folder: Path) -> Target:
     if kind == "sqlite":
         return SqliteTarget("shop", kind, Environment.LOCAL, folder / "db", folder, snapshots=kept)
     login = folder / "login.cnf"
-    return MysqlTarget("shop", kind, Environment.LOCAL, "shop", login, str(folder), snapshots=kept)
+    return MysqlTarget("shop", kind, Environment.LOCAL, "shop", login, str(folder), snapshots=str(kept))
 
 
 def keep(target: Target, ending: str, name: str, until: datetime) -> None:
@@ -61,4 +61,4 @@ def test_what_is_due_is_pruned_with_what_lies_beside_it(kind: str, ending: str, 
     assert [one.name for one in snapshots.due(target, NOW)] == ["due"]
     removed = snapshots.prune(target, NOW)
     assert [Path(path).name for path in removed] == [f"due{ending}", "binlog.000001", "due.toml"]
-    assert {path.name for path in target.snapshots.iterdir()} == {f"later{ending}", "later.raw", "later.toml"}
+    assert {path.name for path in Path(target.snapshots).iterdir()} == {f"later{ending}", "later.raw", "later.toml"}
