@@ -20,7 +20,7 @@ from engines.backups.bucket import Listed, read_small, scan
 from engines.backups.checksums import shown
 from engines.backups.places import SCHEME, BucketFolder, ObjectAt, Service
 from engines.backups.s3 import S3, connected
-from engines.backups.uploading import content_of, exists, remove, small, upload
+from engines.backups.uploading import any_there, client_of, content_of, is_there, remove, small, upload
 from engines.checks import Check
 from engines.errors import Problem, Refused, RestoreError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
@@ -46,7 +46,8 @@ class Shelf(Generic[S]):
 
 def described(folder: BucketFolder, name: str) -> bool:
     """Is there a snapshot of this name? Raises RestoreError where the bucket does not tell."""
-    return exists(_at(folder, f"{name}{_TOML}"), here=False)
+    with client_of(folder.service) as client:
+        return any_there(client, _at(folder, f"{name}{_TOML}"))
 
 
 def keep(
@@ -64,7 +65,12 @@ def keep(
     RestoreError, and then nothing there counts as a snapshot.
     """
     shelf.refuse_odd(snapshot.name)
-    if described(folder, snapshot.name):
+    with client_of(folder.service) as client:
+        return _kept(client, snapshot, folder, say, progress, stop, at)
+
+
+def _kept(client: S3, snapshot: S, folder: BucketFolder, say: Say, progress: Progress, stop: Stop, at: At) -> S:
+    if any_there(client, _at(folder, f"{snapshot.name}{_TOML}")):
         raise Refused(
             f"A snapshot {shown(snapshot.name)} exists already in {shown(str(folder))}. Nothing was changed.",
             "Start the step again: it takes another name. Snapshots are never replaced.",
@@ -78,6 +84,7 @@ def keep(
         nonlocal before
         with content_of(path, length, sha256) as content:
             place = upload(
+                client,
                 content,
                 folder,
                 name,
@@ -105,7 +112,7 @@ def keep(
         place = send(path, path.name, snapshot.size, snapshot.sha256)
         kept = replace(kept, path=str(place), version=place.version, etag=place.etag)
     at("keep.describe.before")
-    upload(small(shelf.described(kept).encode()), folder, f"{kept.name}{_TOML}", say=say, stop=stop, at=at)
+    upload(client, small(shelf.described(kept).encode()), folder, f"{kept.name}{_TOML}", say=say, stop=stop, at=at)
     at("keep.describe.after")
     return kept
 
@@ -152,16 +159,16 @@ def prune(folder: BucketFolder, now: datetime, *, at: At = nowhere) -> tuple[str
     """
     found = listed(folder, Snapshot)
     removed: list[str] = []
-    for snapshot in shelf.over(found.snapshots, now):
-        try:
-            there = [place for place in _places(snapshot, folder) if exists(place)]
-        except Refused:
-            continue
-        description = found.objects[f"{snapshot.name}{_TOML}"].place
-        for place in (*there, description):
-            remove(place)
-            removed.append(str(place))
-            at("prune.remove.after")
+    with client_of(folder.service) as client:
+        for snapshot in shelf.over(found.snapshots, now):
+            try:
+                there = [place for place in _places(snapshot, folder) if is_there(client, place)]
+            except Refused:
+                continue
+            for place in (*there, found.objects[f"{snapshot.name}{_TOML}"].place):
+                remove(client, place)
+                removed.append(str(place))
+                at("prune.remove.after")
     return tuple(removed)
 
 
@@ -187,13 +194,14 @@ def writable(folder: BucketFolder) -> Check:
     name = f".reinstate-{secrets.token_hex(8)}"
     where = shown(str(folder))
     try:
-        described(folder, name)
-        place = upload(small(b"Reinstate asks whether it may write here.\n"), folder, name)
+        with client_of(folder.service) as client:
+            any_there(client, _at(folder, name))
+            place = upload(client, small(b"Reinstate asks whether it may write here.\n"), folder, name)
+            try:
+                remove(client, place)
+            except RestoreError as error:
+                told = f"{where}: written and read back; but {error.message}"
+                return checks.warn(WRITABLE, told, f"{error.hint} Without it nothing is pruned; remove {name} by hand.")
     except RestoreError as error:
         return checks.fail(WRITABLE, error.message, error.hint)
-    try:
-        remove(place)
-    except RestoreError as error:
-        told = f"{where}: written and read back; but {error.message}"
-        return checks.warn(WRITABLE, told, f"{error.hint} Without it nothing is pruned; remove {name} by hand.")
     return checks.ok(WRITABLE, f"{where}: a few bytes were written, read back and removed")

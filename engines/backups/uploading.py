@@ -10,18 +10,19 @@ import base64
 import hashlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from engines.backups.checksums import shown
-from engines.backups.places import BucketFolder, ObjectAt
+from engines.backups.places import BucketFolder, ObjectAt, Service
 from engines.backups.s3 import S3, asking, connected, denied, gone, of_the_service, passing
-from engines.backups.sources import ATTEMPTS, LONGEST_PAUSE, PAUSE, Wait, source, steadily
+from engines.backups.sources import ATTEMPTS, LONGEST_PAUSE, PAUSE, Wait, of_object, steadily
 from engines.errors import OtherBytes, Refused, RestoreError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
 
@@ -64,7 +65,15 @@ def small(content: bytes) -> Content:
     return Content(len(content), hashlib.sha256(content).hexdigest(), lambda begin, end: content[begin:end])
 
 
+@contextmanager
+def client_of(service: Service) -> Iterator[S3]:
+    """A client for what is in here: what breaks is tried again here, where a stop is noticed meanwhile."""
+    with connected(service, connections=_CONNECTIONS, attempts=1) as client:
+        yield client
+
+
 def upload(
+    client: S3,
     content: Content,
     folder: BucketFolder,
     name: str,
@@ -85,16 +94,16 @@ def upload(
     asked = {"Bucket": folder.bucket, "Key": key}
     failed = f"{shown(f'{folder}{name}')} can't be uploaded"
     size = max(part, -(-content.size // _MOST_PARTS))
-    with connected(folder.service, connections=_CONNECTIONS, attempts=1) as client, asking(failed, NEEDS):
-        _take_back_earlier(client, asked, say)
-        began = client.create_multipart_upload(
-            **asked, ContentType="application/octet-stream", Metadata={"sha256": content.sha256, **(told or {})}
-        )
+    about = {"ContentType": "application/octet-stream", "Metadata": {"sha256": content.sha256, **(told or {})}}
+    pause = _pausing(stop)
+    with asking(failed, NEEDS):
+        _again(lambda: _take_back_earlier(client, asked, say), pause)
+        began = _again(lambda: client.create_multipart_upload(**asked, **about), pause)
         this = {**asked, "UploadId": began["UploadId"]}
         at("upload.begin.after")
         try:
             parts = _sent(client, this, content, size, progress, stop, at)
-            ended = client.complete_multipart_upload(**this, MultipartUpload={"Parts": parts})
+            ended = _again(lambda: client.complete_multipart_upload(**this, MultipartUpload={"Parts": parts}), pause)
         except BaseException:
             _take_back(client, this, say)
             raise
@@ -102,7 +111,7 @@ def upload(
     etag, version = str(ended.get("ETag", "")).strip('"'), str(ended.get("VersionId") or "")
     # What a bucket without versions calls "null" is written over like any object: then the ETag alone tells.
     place = ObjectAt(folder.service, folder.bucket, key, content.size, "" if version == "null" else version, etag)
-    _refuse_other(place, content, progress, stop)
+    _refuse_other(client, place, content, progress, stop)
     at("upload.proof.after")
     return place
 
@@ -116,7 +125,8 @@ def _sent(
         piece = content.read(number * part, min((number + 1) * part, content.size))
         # MD5 is what every such service compares a part with; what proves the whole is the reading back.
         md5 = base64.b64encode(hashlib.md5(piece, usedforsecurity=False).digest()).decode()
-        return _steadily_sent(client, {**this, "PartNumber": number + 1, "Body": piece, "ContentMD5": md5}, pause)
+        one = {**this, "PartNumber": number + 1, "Body": piece, "ContentMD5": md5}
+        return str(_again(lambda: client.upload_part(**one), pause)["ETag"])
 
     parts: list[Mapping[str, object]] = []
     for etag in _in_order(send, count, stop):
@@ -126,12 +136,12 @@ def _sent(
     return parts
 
 
-def _steadily_sent(client: S3, asked: Mapping[str, object], pause: Wait) -> str:
-    """One part, tried again where the line breaks: it replaces what came of the try before."""
+def _again(ask: Callable[[], T], pause: Wait) -> T:
+    """What may be asked twice, asked again where the line breaks."""
     failed = 0
     while True:
         try:
-            return str(client.upload_part(**asked)["ETag"])
+            return ask()
         except Exception as error:
             failed += 1
             if not of_the_service(error) or not passing(error) or failed >= ATTEMPTS:
@@ -140,9 +150,23 @@ def _steadily_sent(client: S3, asked: Mapping[str, object], pause: Wait) -> str:
             raise _stopped()
 
 
-def _refuse_other(place: ObjectAt, content: Content, progress: Progress, stop: Stop) -> None:
+def _pausing(stop: Stop) -> Wait:
+    never_set = threading.Event()
+
+    def pause(seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if stop():
+                return True
+            never_set.wait(min(left, _ASKED_EVERY))
+        return False
+
+    return pause
+
+
+def _refuse_other(client: S3, place: ObjectAt, content: Content, progress: Progress, stop: Stop) -> None:
     """Read the object back and compare: pinned, so that it is this one and no other."""
-    found = sha256_of(place, lambda done, _total: progress(content.size + done, 2 * content.size), stop)
+    found = sha256_of(client, place, lambda done, _total: progress(content.size + done, 2 * content.size), stop)
     if found != content.sha256:
         raise OtherBytes(
             f"{shown(str(place))} does not read back as it was sent: its SHA-256 is {found[:12]}…, and "
@@ -152,21 +176,23 @@ def _refuse_other(place: ObjectAt, content: Content, progress: Progress, stop: S
         )
 
 
-def sha256_of(place: ObjectAt, progress: Progress = unmeasured, stop: Stop = never, part: int = PART) -> str:
+def sha256_of(
+    client: S3, place: ObjectAt, progress: Progress = unmeasured, stop: Stop = never, part: int = PART
+) -> str:
     """The hash of all bytes of this object and no other. Raises RestoreError."""
     digest, done = hashlib.sha256(), 0
     count = -(-place.size // part)
-    with source(place, _CONNECTIONS) as found:
+    found = of_object(place, client)
 
-        def fetch(number: int, pause: Wait) -> bytes:
-            begin, end = number * part, min((number + 1) * part, place.size)
-            with closing(steadily(found, begin, end, pause)) as pieces:
-                return b"".join(pieces)
+    def fetch(number: int, pause: Wait) -> bytes:
+        begin, end = number * part, min((number + 1) * part, place.size)
+        with closing(steadily(found, begin, end, pause)) as pieces:
+            return b"".join(pieces)
 
-        for piece in _in_order(fetch, count, stop):
-            digest.update(piece)
-            done += len(piece)
-            progress(done, place.size)
+    for piece in _in_order(fetch, count, stop):
+        digest.update(piece)
+        done += len(piece)
+        progress(done, place.size)
     return digest.hexdigest()
 
 
@@ -231,20 +257,16 @@ def _take_back(client: S3, this: Mapping[str, object], say: Say) -> None:
             say("the parts that were sent could not be taken back; the next attempt does it")
 
 
-def exists(place: ObjectAt, *, here: bool = True) -> bool:
-    """Is this very object there (`here`), or any of its name? Raises RestoreError where the service does not tell."""
-    asked: dict[str, object] = {"Bucket": place.bucket, "Key": place.key}
-    if here and place.version:
-        asked["VersionId"] = place.version
-    with connected(place.service) as client, asking(f"{shown(str(place))} can't be looked at"):
-        try:
-            found = client.head_object(**asked)
-        except Exception as error:
-            if gone(error):
-                return False
-            raise
-    if not here:
-        return True
+def any_there(client: S3, place: ObjectAt) -> bool:
+    """Is there an object of this name? Raises RestoreError where the service does not tell."""
+    return _looked_at(client, replace(place, version="")) is not None
+
+
+def is_there(client: S3, place: ObjectAt) -> bool:
+    """Is this very object there? Raises Refused where another is, RestoreError where the service does not tell."""
+    found = _looked_at(client, place)
+    if found is None:
+        return False
     etag, size = str(found.get("ETag", "")).strip('"'), found.get("ContentLength")
     if etag != place.etag or size != place.size:
         raise Refused(
@@ -254,9 +276,23 @@ def exists(place: ObjectAt, *, here: bool = True) -> bool:
     return True
 
 
-def remove(place: ObjectAt) -> None:
+def _looked_at(client: S3, place: ObjectAt) -> Mapping[str, object] | None:
+    with asking(f"{shown(str(place))} can't be looked at"):
+        try:
+            return _again(lambda: client.head_object(**_named(place)), _pausing(never))
+        except Exception as error:
+            if gone(error):
+                return None
+            raise
+
+
+def remove(client: S3, place: ObjectAt) -> None:
     """Remove this object: of a bucket with versions, this version for good. Raises RestoreError."""
-    asked = {"Bucket": place.bucket, "Key": place.key}
     needs = "s3:DeleteObject on its objects (with versions: s3:DeleteObjectVersion)"
-    with connected(place.service) as client, asking(f"{shown(str(place))} can't be removed", needs):
-        client.delete_object(**asked, **({"VersionId": place.version} if place.version else {}))
+    with asking(f"{shown(str(place))} can't be removed", needs):
+        _again(lambda: client.delete_object(**_named(place)), _pausing(never))
+
+
+def _named(place: ObjectAt) -> dict[str, str]:
+    asked = {"Bucket": place.bucket, "Key": place.key}
+    return {**asked, "VersionId": place.version} if place.version else asked
