@@ -30,6 +30,7 @@ PART = 16 << 20  # bytes in one part
 NEEDS = "s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on its objects (with versions: s3:GetObjectVersion)"
 _MOST_PARTS = 9_000  # of 10,000 that S3 takes
 _CONNECTIONS = 4
+_FEW = 3  # attempts at what costs nothing to ask anew
 _ASKED_EVERY = 0.1  # seconds that a part is waited for before the caller looks whether it should stop
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ def _sent(
     return parts
 
 
-def _again(ask: Callable[[], T], pause: Wait) -> T:
+def _again(ask: Callable[[], T], pause: Wait, attempts: int | None = None) -> T:
     """What may be asked twice, asked again where the line breaks."""
     failed = 0
     while True:
@@ -144,7 +145,7 @@ def _again(ask: Callable[[], T], pause: Wait) -> T:
             return ask()
         except Exception as error:
             failed += 1
-            if not of_the_service(error) or not passing(error) or failed >= ATTEMPTS:
+            if not of_the_service(error) or not passing(error) or failed >= (attempts or ATTEMPTS):
                 raise
         if pause(min(PAUSE * 2 ** (failed - 1), LONGEST_PAUSE)):
             raise _stopped()
@@ -279,7 +280,7 @@ def is_there(client: S3, place: ObjectAt) -> bool:
 def _looked_at(client: S3, place: ObjectAt) -> Mapping[str, object] | None:
     with asking(f"{shown(str(place))} can't be looked at"):
         try:
-            return _again(lambda: client.head_object(**_named(place)), _pausing(never))
+            return _again(lambda: client.head_object(**_named(place)), _pausing(never), _FEW)
         except Exception as error:
             if gone(error):
                 return None
@@ -290,7 +291,7 @@ def remove(client: S3, place: ObjectAt) -> None:
     """Remove this object: of a bucket with versions, this version for good. Raises RestoreError."""
     needs = "s3:DeleteObject on its objects (with versions: s3:DeleteObjectVersion)"
     with asking(f"{shown(str(place))} can't be removed", needs):
-        _again(lambda: client.delete_object(**_named(place)), _pausing(never))
+        _again(lambda: client.delete_object(**_named(place)), _pausing(never), _FEW)
 
 
 def _named(place: ObjectAt) -> dict[str, str]:

@@ -245,6 +245,24 @@ def test_the_client_program_can_not_load_beside_the_live_schema(tmp_path: Path) 
     assert "in-place" in problem.hint
 
 
+def test_snapshots_of_a_server_may_go_to_a_bucket_and_those_of_sqlite_may_not(tmp_path: Path) -> None:
+    server = """[target.orders]
+engine = "mysql"
+environment = "local"
+database = "orders"
+login = "client.cnf"
+backups = "dumps"
+snapshots = "{}"
+"""
+    kept = [load(server.format(at), tmp_path).targets["orders"].snapshots for at in ("s3://bucket/safety", "kept")]
+    assert kept == ["s3://bucket/safety", str(tmp_path / "kept")]
+    (problem,) = refused(server.format("s3:///safety"), tmp_path)
+    assert (problem.key, problem.message) == ("target.orders.snapshots", "names no bucket.")
+    (problem,) = refused(f'{LEAST}snapshots = "s3://bucket/safety"\n', tmp_path)
+    assert (problem.key, problem.message) == ("target.shop.snapshots", "is a bucket.")
+    assert "mysql and mariadb" in problem.hint
+
+
 def test_a_folder_of_dumps_is_made_absolute_and_a_bucket_is_left_as_it_is(tmp_path: Path) -> None:
     text = """[target.{0}]
 engine = "mariadb"

@@ -263,7 +263,10 @@ def measured(work: Work, target: MysqlTarget) -> speed.Rates | None:
 def all_checks(
     target: MysqlTarget, state: SessionState, progress: Progress = unmeasured, stop: Stop = never
 ) -> Iterator[Check]:
-    """Every check that can be asked by itself, at any time, without changing anything."""
+    """Every check that can be asked by itself, at any time, without changing anything that stays.
+
+    Whether a bucket of snapshots can be written is found out by writing a few bytes there and removing them.
+    """
     dump = dump_of(state)
     intent = intent_of(target, state, staged=is_staged(state, target))
     planned = state.facts("look").get("identity")
@@ -283,8 +286,6 @@ def all_checks(
         yield from _of_the_dump(target, found, dump, intent, planned)
     for check in configured(target.application):
         yield replace(check, name=f"command {check.name}")
-    if bucket := keeping.bucket_of(target):
-        yield in_bucket.writable(bucket)
     yield survival_check(survival())
     names = (target.database, target.name)
     hosts = tuple(one for one in (target.host, found.server.hostname) if one)
@@ -297,6 +298,8 @@ def all_checks(
         identity=found.server.uid or str(found.server.server_id),
     )
     yield clock()
+    if bucket := keeping.bucket_of(target):
+        yield in_bucket.writable(bucket)
     # Last, since it may read a dump: whoever asks for another check does not wait for it.
     yield fresh(partial(points.backups_of, target), target.every, progress, stop)
 
