@@ -124,6 +124,8 @@ def connected(service: Service, *, connections: int = 10, attempts: int = 3) -> 
     with asking("The S3 service can't be used"):
         core = botocore.session.Session(profile=service.profile or None)
         core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+        # Else parts are sent with a trailer that services other than Amazon's may refuse; each has its MD5.
+        core.set_config_variable("request_checksum_calculation", "when_required")
         session = boto3.Session(botocore_session=core, region_name=service.region or None)
         client: S3 = session.client(
             "s3",

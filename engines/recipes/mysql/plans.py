@@ -298,7 +298,11 @@ def undo_plan(
                 id="6.6",
                 title="Keep the present state",
                 action="keep-present",
-                shows=(f"dump {target.database} as it is now into {target.snapshots}", *written),
+                shows=(
+                    f"dump {target.database} as it is now into {target.snapshots}",
+                    *(keeping.STORED[:1] if keeping.bucket_of(target) else ()),
+                    *written,
+                ),
                 gates=(CONFIRM,),
             ),
             Step(

@@ -65,18 +65,18 @@ class Night:
 def night(server: Server, s3: S3Server, tmp_path: Path) -> Iterator[Night]:
     """MySQL's bucket keeps versions, MariaDB's does not."""
     bucket = Bucket(s3, fresh_name(), versioned=server.flavour is Flavour.MYSQL, prefix="safety/box/")
-    with night_on(server, bucket, tmp_path, s3.endpoint) as night:
+    with night_on(server, bucket, tmp_path, s3.endpoint, whole=True) as night:
         yield night
 
 
 @contextmanager
-def night_on(server: Server, bucket: Bucket, tmp_path: Path, endpoint: str) -> Iterator[Night]:
+def night_on(server: Server, bucket: Bucket, tmp_path: Path, endpoint: str, *, whole: bool = False) -> Iterator[Night]:
     more = (
         f'method = "in-place"\nsnapshots = "s3://{bucket.name}/safety/box"\n'
         f's3_endpoint = "{endpoint}"\ns3_region = "{REGION}"'
     )
     with programs_of(server):
-        world = build(tmp_path / "world", server, more=more, whole=True)
+        world = build(tmp_path / "world", server, more=more, whole=whole)
         target = world.config().targets["box"]
         assert isinstance(target, MysqlTarget)
         yield Night(world, bucket, target)
