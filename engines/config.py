@@ -239,10 +239,10 @@ def _target_placed(target: Target, base: Path, state: Path) -> Target:
     def of_its_own(name: str, path: Path) -> Path:
         return state / name / target.name if path == Path() else _absolute(home, path)
 
-    snapshots = of_its_own("snapshots", target.snapshots)
     application = _application_placed(target.application, home)
     if isinstance(target, SqliteTarget):
         database, backups = _absolute(home, target.database), _absolute(home, target.backups)
+        snapshots = of_its_own("snapshots", target.snapshots)
         return replace(target, database=database, backups=backups, snapshots=snapshots, application=application)
     return replace(
         target,
@@ -251,7 +251,7 @@ def _target_placed(target: Target, base: Path, state: Path) -> Target:
         backups=_location(home, target.backups),
         binlogs=target.binlogs and _location(home, target.binlogs),
         staging=of_its_own("staging", target.staging),
-        snapshots=snapshots,
+        snapshots=_location(home, target.snapshots or str(state / "snapshots" / target.name)),
         application=application,
     )
 

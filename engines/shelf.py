@@ -1,7 +1,8 @@
 """The folder of safety snapshots: what is in it, what is due, and removing what is due and ours.
 
 Each snapshot has NAME.toml beside it. What that file says is checked, never trusted: a path in it that leads
-elsewhere makes it damaged, and damaged ones are reported, not deleted. What a snapshot holds is its engine's work.
+elsewhere makes it damaged, and damaged ones are reported, not deleted. What a snapshot holds is its engine's work;
+the same in a bucket is `backups.kept`'s, with the same descriptions.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -34,6 +35,8 @@ class RawFile:
     name: str
     size: int  # bytes
     sha256: str
+    version: str = ""  # of an object in a bucket, as `Snapshot` has it
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Snapshot:
     """A safety snapshot, as far as every engine has it. `path` is None where only raw files could be kept.
 
     An engine adds fields: those that are text or numbers are written into the description under their own names.
+    In a bucket `folder` and `path` are s3://…, and `version` and `etag` say which object it is.
     """
 
     name: str
@@ -63,10 +67,13 @@ class Snapshot:
     kind: str
     of: str  # the database it was taken of: a path, or where its server is and its name
     raw: RawCopy | None
+    version: str = field(default="", kw_only=True)  # empty: a file, or a bucket that keeps no versions
+    etag: str = field(default="", kw_only=True)  # empty: a file
 
 
 S = TypeVar("S", bound=Snapshot)
 _WRITTEN = ("sha256", "size", "taken_at", "keep_until", "target", "session", "kind", "of")
+_PINS = ("version", "etag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +104,18 @@ def open_folder(folder: str) -> None:
 
 def refuse_taken(folder: str, name: str) -> None:
     """A name is used once, and is a plain one."""
-    if not _NAME.match(name) or name.endswith(_RESERVED):
-        raise UsageError(f"{drawable(name)} can't name a snapshot. Nothing was changed.", "Use letters, digits, . _ -")
+    refuse_odd(name)
     if os.path.lexists(Path(folder, f"{name}.toml")):
         raise Refused(
             f"A snapshot {drawable(name)} exists already in {drawable(folder)}. Nothing was changed.",
             "Use another name; snapshots are never replaced.",
         )
+
+
+def refuse_odd(name: str) -> None:
+    """A name that is plain, and can't be taken for a file that lies beside a snapshot. Raises UsageError."""
+    if not _NAME.match(name) or name.endswith(_RESERVED):
+        raise UsageError(f"{drawable(name)} can't name a snapshot. Nothing was changed.", "Use letters, digits, . _ -")
 
 
 def describe(snapshot: Snapshot) -> None:
@@ -113,7 +125,7 @@ def describe(snapshot: Snapshot) -> None:
     part.unlink(missing_ok=True)
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(_toml(snapshot))
+        file.write(described(snapshot))
         file.flush()
         os.fsync(handle)
     part.rename(path)
@@ -131,15 +143,27 @@ def listed(folder: str, kind: type[S]) -> Listing[S]:
         try:
             found.append(_read(folder, name.removesuffix(".toml"), kind))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            hint = "It is left alone, and so is what it describes. Mend it, or remove both by hand."
-            damaged.append(Problem(str(Path(folder, name)), "", f"not a snapshot's description: {error}", hint))
-    return Listing(tuple(sorted(found, key=lambda shot: shot.taken_at, reverse=True)), tuple(damaged))
+            damaged.append(not_believed(str(Path(folder, name)), error))
+    return Listing(newest_first(found), tuple(damaged))
+
+
+def not_believed(where: str, error: Exception) -> Problem:
+    hint = "It is left alone, and so is what it describes. Mend it, or remove both by hand."
+    return Problem(where, "", f"not a snapshot's description: {error}", hint)
+
+
+def newest_first(snapshots: Iterable[S]) -> tuple[S, ...]:
+    return tuple(sorted(snapshots, key=lambda shot: shot.taken_at, reverse=True))
+
+
+def over(snapshots: Iterable[S], now: datetime) -> tuple[S, ...]:
+    """Those of `snapshots`, which are newest first, whose time is over; oldest first."""
+    return tuple(reversed([shot for shot in snapshots if parse_stamp(shot.keep_until) <= now]))
 
 
 def due(folder: str, now: datetime) -> tuple[Snapshot, ...]:
     """Those whose time is over, oldest first."""
-    over = [shot for shot in listed(folder, Snapshot).snapshots if parse_stamp(shot.keep_until) <= now]
-    return tuple(reversed(over))
+    return over(listed(folder, Snapshot).snapshots, now)
 
 
 def prune(folder: str, now: datetime, *, at: At = nowhere) -> tuple[str, ...]:
@@ -190,9 +214,16 @@ def _ours(path: str, size: int) -> bool:
 
 
 def _read(folder: str, name: str, kind: type[S]) -> S:
-    """Raises ValueError, KeyError or TypeError for a description that was not made by `describe`, or was changed."""
     with Path(folder, f"{name}.toml").open("rb") as file:
         table: dict[str, Any] = tomllib.load(file)
+    return parsed(table, name, folder, lambda inside: str(Path(folder, inside)), kind)
+
+
+def parsed(table: Mapping[str, Any], name: str, folder: str, within: Callable[[str], str], kind: type[S]) -> S:
+    """The snapshot that `table` describes; `within` tells where a plain name lies.
+
+    Raises ValueError, KeyError or TypeError for a description that was not made by `described`, or was changed.
+    """
     if table["format"] != _FORMAT or table["name"] != name or not _NAME.match(name):
         raise ValueError("format or name differ from what was written")
     parse_stamp(table["keep_until"])
@@ -202,14 +233,20 @@ def _read(folder: str, name: str, kind: type[S]) -> S:
         raise ValueError("its file is not the one of that name")
     raw = None
     if "raw_folder" in table:
-        entries = tuple(RawFile(str(row["name"]), int(row["size"]), str(row["sha256"])) for row in table.get("raw", ()))
+        entries = tuple(_raw_file(row) for row in table.get("raw", ()))
         inside = str(table["raw_folder"])
         if any(part in ("", ".", "..") or "/" in part for part in (inside, *(entry.name for entry in entries))):
             raise ValueError("a name in it leads elsewhere")
-        raw = RawCopy(str(Path(folder, inside)), entries)
-    path = str(Path(folder, table["file"])) if "file" in table else None
+        raw = RawCopy(within(inside), entries)
+    path = within(table["file"]) if "file" in table else None
     common: dict[str, Any] = {key: str(table[key]) for key in _WRITTEN} | {"size": table["size"]}
+    common |= {key: str(table.get(key, "")) for key in _PINS}
     return kind(name=name, folder=folder, path=path, raw=raw, **common, **_own(table, kind))
+
+
+def _raw_file(row: Mapping[str, Any]) -> RawFile:
+    pins = (str(row.get(key, "")) for key in _PINS)
+    return RawFile(str(row["name"]), int(row["size"]), str(row["sha256"]), *pins)
 
 
 def _own(table: Mapping[str, Any], kind: type[Snapshot]) -> dict[str, Any]:
@@ -223,7 +260,8 @@ def _own(table: Mapping[str, Any], kind: type[Snapshot]) -> dict[str, Any]:
     return found
 
 
-def _toml(snapshot: Snapshot) -> str:
+def described(snapshot: Snapshot) -> str:
+    """The description of a snapshot, as `parsed` reads it."""
     written: dict[str, str | int] = {"format": _FORMAT, "name": snapshot.name}
     if snapshot.path is not None:
         written["file"] = Path(snapshot.path).name
@@ -233,12 +271,14 @@ def _toml(snapshot: Snapshot) -> str:
         value = getattr(snapshot, one.name)
         if one.name not in common and isinstance(value, str | int):
             written[one.name] = value
+    written |= {key: value for key in _PINS if (value := getattr(snapshot, key))}
     if snapshot.raw is not None:
         written["raw_folder"] = Path(snapshot.raw.folder).name
     lines = [f"{key} = {_value(value)}" for key, value in written.items()]
     for entry in () if snapshot.raw is None else snapshot.raw.files:
         lines += ["", "[[raw]]", f"name = {_value(entry.name)}", f"size = {entry.size}"]
         lines.append(f"sha256 = {_value(entry.sha256)}")
+        lines += [f"{key} = {_value(value)}" for key in _PINS if (value := getattr(entry, key))]
     return "\n".join(lines) + "\n"
 
 

@@ -82,6 +82,12 @@ def _location(written: object) -> None:
         raise WrongValue("is neither a folder nor s3://bucket/prefix.", "")
 
 
+def _folder(written: object) -> None:
+    if str(written).startswith("s3:/"):  # a path has lost one of its slashes
+        hint = "An SQLite database's safety snapshots go to a folder; a bucket is for mysql and mariadb."
+        raise WrongValue("is a bucket.", hint)
+
+
 def _port(number: object) -> None:
     if not isinstance(number, int) or not 1 <= number <= 65535:
         raise WrongValue(f"is {number}.", "A port is between 1 and 65535.")
@@ -220,7 +226,7 @@ class SqliteTarget:
     every: timedelta = field(default=timedelta(hours=1), metadata={"check": positive})
     """How often a backup is made. A newest backup that is older than twice that is a failed check."""
 
-    snapshots: Path = Path()
+    snapshots: Path = field(default=Path(), metadata={"check": _folder})
     """The folder for safety snapshots. Default: snapshots/NAME in the state folder."""
 
     keep_days: int = field(default=30, metadata={"check": _days})
@@ -348,8 +354,8 @@ class MysqlTarget:
     staging: Path = Path()
     """The folder that dumps and logs are staged in. Default: staging/NAME in the state folder."""
 
-    snapshots: Path = Path()
-    """The folder for safety snapshots. Default: snapshots/NAME in the state folder."""
+    snapshots: str = field(default="", metadata={"check": _location})
+    """Where safety snapshots go: a folder or s3://bucket/prefix. Default: snapshots/NAME in the state folder."""
 
     keep_days: int = field(default=30, metadata={"check": _days})
     """How many days a safety snapshot is kept before `reinstate prune` may remove it."""

@@ -351,15 +351,21 @@ def _backup_for(target: Target, name: str | None, incident: Incident | None) -> 
 
 def prune(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
-    due = False
+    due = failed = False
     for target in _targets(config, arguments.target):
-        if arguments.yes:
-            for name in snapshots.prune(target, utc_now()):
-                out(f"removed {drawable(name)}")
-            continue
-        for one in snapshots.due(target, utc_now()):
-            due = True
-            out(drawable(f"due since {both_zones(parse_stamp(one.keep_until))}: {one.name}, {size(one.size)}"))
+        try:
+            if arguments.yes:
+                for name in snapshots.prune(target, utc_now()):
+                    out(f"removed {drawable(name)}")
+                continue
+            for one in snapshots.due(target, utc_now()):
+                due = True
+                out(drawable(f"due since {both_zones(parse_stamp(one.keep_until))}: {one.name}, {size(one.size)}"))
+        except RestoreError as error:  # a bucket that does not answer keeps no other target's from going
+            failed = True
+            tell(drawable(f"{target.name}: {error.message} {error.hint}"))
+    if failed:
+        return RestoreError.exit_code
     if not arguments.yes:
         hint = "`reinstate prune --yes` removes what is listed." if due else "No safety snapshot is past its date."
         out(f"Nothing was removed. {pasted(hint, getattr(arguments, 'config', None))}")

@@ -47,7 +47,7 @@ _REGION = frozenset(
         "307",
     }
 )
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404", "NotFound"})
 _BUSY = frozenset(
     {
         "SlowDown",
@@ -86,6 +86,18 @@ class S3(Protocol):
 
     def get_object(self, **asked: object) -> Mapping[str, Any]: ...
 
+    def put_object(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def delete_object(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def create_multipart_upload(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def upload_part(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def complete_multipart_upload(self, **asked: object) -> Mapping[str, Any]: ...
+
+    def abort_multipart_upload(self, **asked: object) -> Mapping[str, Any]: ...
+
     def get_bucket_versioning(self, **asked: object) -> Mapping[str, Any]: ...
 
     def get_paginator(self, name: str) -> Pages: ...
@@ -112,6 +124,8 @@ def connected(service: Service, *, connections: int = 10, attempts: int = 3) -> 
     with asking("The S3 service can't be used"):
         core = botocore.session.Session(profile=service.profile or None)
         core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
+        # Else parts are sent with a trailer that services other than Amazon's may refuse; each has its MD5.
+        core.set_config_variable("request_checksum_calculation", "when_required")
         session = boto3.Session(botocore_session=core, region_name=service.region or None)
         client: S3 = session.client(
             "s3",
@@ -143,8 +157,11 @@ def _moment(written: object) -> datetime:
 
 
 @contextmanager
-def asking(failed: str) -> Iterator[None]:
-    """Turns what boto3 raises into a RestoreError that begins with `failed`."""
+def asking(failed: str, needs: str = "") -> Iterator[None]:
+    """Turns what boto3 raises into a RestoreError that begins with `failed`.
+
+    `needs`: what has to be allowed, where that is more than reading.
+    """
     try:
         yield
     except RestoreError:
@@ -153,6 +170,8 @@ def asking(failed: str) -> Iterator[None]:
         if not of_the_service(error):
             raise
         what, hint = meaning(error)
+        if needs and code_of(error) in _DENIED:
+            hint = f"It takes {needs}. Look at the bucket's policy, and at s3_profile."
         raise RestoreError(f"{failed}: {what}. Nothing was changed.", hint) from None
 
 

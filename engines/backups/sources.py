@@ -63,6 +63,11 @@ def source(place: Place, connections: int = 1) -> Iterator[Source]:
                 yield _Object(place, client)
 
 
+def of_object(place: ObjectAt, client: S3) -> Source:
+    """This very object, asked for with a client that is there already."""
+    return _Object(place, client)
+
+
 def steadily(found: Source, begin: int, end: int, wait: Wait) -> Pieces:
     """The bytes from `begin` up to `end`, going on where the line broke. Ends early when `wait` gives up.
 

@@ -106,15 +106,17 @@ def space_checks(
     staging: Path,
     snapshots: Path | None,
     to_stage: int,
+    bucket: str = "",
     replayed: int = 0,
 ) -> Iterator[Check]:
-    """`to_stage`: bytes still to be copied into `staging` (dump and logs). `snapshots` is None for a bucket.
+    """`to_stage`: bytes still to be copied into `staging` (dump and logs). `snapshots` is None for a bucket:
+    then the snapshot is made in `staging` first.
 
     Without `dump` (it is not read yet) the server's row takes the schema of now for a measure.
     """
     # Packed it takes a third or less; that it packs well is not promised.
     snapshot = schema.size if schema.readable else 0
-    yield from _here(staging, to_stage, snapshots, snapshot)
+    yield from _here(staging, to_stage, snapshots, snapshot, bucket)
     if dump is not None:
         need = needed_on_server(server, schema, dump, intent, replayed=replayed)
         yield _there(free, need.total, str(need))
@@ -136,10 +138,12 @@ def _there(free: Free, needed: int, told: str) -> Check:
     return Check(DATA, Panel.SPACE, Verdict.OK, text, "", needed, free.bytes)
 
 
-def _here(staging: Path, to_stage: int, snapshots: Path | None, snapshot: int) -> Iterator[Check]:
+def _here(staging: Path, to_stage: int, snapshots: Path | None, snapshot: int, bucket: str) -> Iterator[Check]:
     if snapshots is None:
-        yield _row(STAGING, staging, to_stage, f"dump and logs {size(to_stage)}")
-        yield Check(SNAPSHOTS, Panel.SPACE, Verdict.OK, f"up to {size(snapshot)}, into a bucket", "", snapshot)
+        told = f"dump and logs {size(to_stage)}, and the snapshot before it is uploaded, up to {size(snapshot)}"
+        yield _row(STAGING, staging, to_stage + snapshot, told)
+        told = f"up to {size(snapshot)}, into {drawable(bucket or 'a bucket')}"
+        yield Check(SNAPSHOTS, Panel.SPACE, Verdict.OK, told, "", snapshot)
         return
     together = _device(staging) is not None and _device(staging) == _device(snapshots)
     also = "; on the file system of the other, so they add up" if together else ""

@@ -10,9 +10,11 @@ import msgspec
 
 from engines import shelf
 from engines.backups import catalogue, listed
+from engines.backups import kept as in_bucket
+from engines.backups.bucket import Listed
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import Digest
-from engines.backups.places import SCHEME, FileAt, ObjectAt, Place, Service, located
+from engines.backups.places import SCHEME, BucketFolder, FileAt, Location, ObjectAt, Place, Service, located
 from engines.backups.verify import asked
 from engines.errors import RestoreError
 from engines.recipes.mysql.until import Until
@@ -43,13 +45,48 @@ def service_of(target: MysqlTarget) -> Service:
     return Service(target.s3_endpoint or "", target.s3_region or "", target.s3_profile or "")
 
 
+def snapshots_at(target: Target) -> Location:
+    """Where the target's safety snapshots are kept."""
+    return located(target.snapshots, service_of(target)) if isinstance(target, MysqlTarget) else target.snapshots
+
+
 def _snapshots(target: Target) -> tuple[list[Backup], list[str]]:
     """Safety snapshots as restore points. Their descriptions give the hash that staging compares with."""
-    if not target.snapshots.is_dir():
+    at = snapshots_at(target)
+    if isinstance(at, BucketFolder):
+        return _in_bucket(target, at)
+    if not at.is_dir():
         return [], []
-    listing = shelf.listed(str(target.snapshots), shelf.Snapshot)
+    listing = shelf.listed(str(at), shelf.Snapshot)
     found = [_as_backup(kept) for kept in listing.snapshots if kept.path is not None and kept.target == target.name]
     return found, [str(problem) for problem in listing.damaged]
+
+
+def _in_bucket(target: Target, folder: BucketFolder) -> tuple[list[Backup], list[str]]:
+    """The same of a bucket. Where that can't be listed, the backups are restore points all the same."""
+    try:
+        there = in_bucket.listed(folder, shelf.Snapshot)
+    except RestoreError as error:
+        return [], [f"the safety snapshots are not listed: {error.message} {error.hint}"]
+    mine = [kept for kept in there.snapshots if kept.path is not None and kept.target == target.name]
+    found = [_object_as_backup(kept, in_bucket.place_of(kept, folder.service), there.objects) for kept in mine]
+    return found, [str(problem) for problem in there.damaged]
+
+
+def _object_as_backup(kept: shelf.Snapshot, place: ObjectAt, objects: Mapping[str, Listed]) -> Backup:
+    """An older version can be fetched though another has been put on top of it; without versions it is gone."""
+    now, where = objects.get(place.name), f"{kept.name}.toml"
+    if not place.version and now is None:
+        status, evidence = Status.MISSING_FILE, f"{where} describes it, but it is not in the bucket"
+    elif not place.version and now is not None and now.place.etag != place.etag:
+        status, evidence = Status.MISMATCH, f"it is not the object that {where} describes: its ETag is another"
+    else:
+        status, evidence = Status.UNCHECKED, _told(kept)
+    return _row(kept, place, status, evidence)
+
+
+def _told(kept: shelf.Snapshot) -> str:
+    return f"safety snapshot, kept until {kept.keep_until[:10]}; hash in {kept.name}.toml"
 
 
 def _as_backup(kept: shelf.Snapshot) -> Backup:
@@ -62,14 +99,18 @@ def _as_backup(kept: shelf.Snapshot) -> Backup:
         status, evidence = Status.MISSING_FILE, f"{where} describes it, but: {error.strerror}"
     else:
         place = FileAt(path, facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_dev)
-        status, evidence = Status.UNCHECKED, f"safety snapshot, kept until {kept.keep_until[:10]}; hash in {where}"
+        status, evidence = Status.UNCHECKED, _told(kept)
+    return _row(kept, place, status, evidence)
+
+
+def _row(kept: shelf.Snapshot, place: Place, status: Status, evidence: str) -> Backup:
     return Backup(
-        name=path.name,
+        name=place.name,
         place=place,
         kind="safety snapshot",
         taken_at=parse_stamp(kept.taken_at),
         taken_at_from="name",
-        expected=Digest("sha256", kept.sha256, where),
+        expected=Digest("sha256", kept.sha256, f"{kept.name}.toml"),
         status=status,
         evidence=evidence,
     )

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from engines import shelf
+from engines.backups import kept as in_bucket
+from engines.backups.places import BucketFolder
+from engines.recipes import points
 from engines.session.state import SessionState
 from engines.shelf import Snapshot
 from engines.targets import Target
@@ -18,10 +21,12 @@ def kept_by(state: SessionState) -> bool:
 
 
 def due(target: Target, now: datetime) -> tuple[Snapshot, ...]:
-    """Those that are past their date, oldest first."""
-    return shelf.due(str(target.snapshots), now)
+    """Those that are past their date, oldest first. Raises RestoreError where a bucket can't be listed."""
+    at = points.snapshots_at(target)
+    return in_bucket.due(at, now) if isinstance(at, BucketFolder) else shelf.due(str(at), now)
 
 
 def prune(target: Target, now: datetime) -> tuple[str, ...]:
-    """Remove what is due and ours; the paths removed."""
-    return shelf.prune(str(target.snapshots), now)
+    """Remove what is due and ours; the paths removed. Raises RestoreError where a bucket does not let it."""
+    at = points.snapshots_at(target)
+    return in_bucket.prune(at, now) if isinstance(at, BucketFolder) else shelf.prune(str(at), now)

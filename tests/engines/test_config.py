@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from engines import config, tables, targets
-from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget
+from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget, Target
 from engines.errors import ConfigError, Problem, UsageError
 from engines.people import Person, Role, in_role
 from engines.values import duration_text
@@ -245,6 +245,24 @@ def test_the_client_program_can_not_load_beside_the_live_schema(tmp_path: Path) 
     assert "in-place" in problem.hint
 
 
+def test_snapshots_of_a_server_may_go_to_a_bucket_and_those_of_sqlite_may_not(tmp_path: Path) -> None:
+    server = """[target.orders]
+engine = "mysql"
+environment = "local"
+database = "orders"
+login = "client.cnf"
+backups = "dumps"
+snapshots = "{}"
+"""
+    kept = [load(server.format(at), tmp_path).targets["orders"].snapshots for at in ("s3://bucket/safety", "kept")]
+    assert kept == ["s3://bucket/safety", str(tmp_path / "kept")]
+    (problem,) = refused(server.format("s3:///safety"), tmp_path)
+    assert (problem.key, problem.message) == ("target.orders.snapshots", "names no bucket.")
+    (problem,) = refused(f'{LEAST}snapshots = "s3://bucket/safety"\n', tmp_path)
+    assert (problem.key, problem.message) == ("target.shop.snapshots", "is a bucket.")
+    assert "mysql and mariadb" in problem.hint
+
+
 def test_a_folder_of_dumps_is_made_absolute_and_a_bucket_is_left_as_it_is(tmp_path: Path) -> None:
     text = """[target.{0}]
 engine = "mariadb"
@@ -423,10 +441,12 @@ def test_the_example_shows_true_defaults(tmp_path: Path) -> None:
     assert shown.state == for_root
     assert shown.targets["shop"].snapshots == for_root / "snapshots/shop"
     shop, orders = bare.targets["shop"], bare.targets["orders"]
+    assert isinstance(shop, SqliteTarget)
     assert isinstance(orders, MysqlTarget)
-    expected = {
+    kept = str(for_root / "snapshots/orders")
+    expected: dict[str, Target] = {
         "shop": replace(shop, snapshots=for_root / "snapshots/shop"),
-        "orders": replace(orders, snapshots=for_root / "snapshots/orders", staging=for_root / "staging/orders"),
+        "orders": replace(orders, snapshots=kept, staging=for_root / "staging/orders"),
     }
     assert shown == replace(bare, state=for_root, targets=expected)
 

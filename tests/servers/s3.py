@@ -79,6 +79,7 @@ def answering(answer: Callable[[str], Answer]) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
             said = answer(self.path)
             content = said.body.encode()
             self.send_response(said.status)
@@ -89,7 +90,7 @@ def answering(answer: Callable[[str], Answer]) -> Iterator[str]:
             if self.command != "HEAD":
                 self.wfile.write(content)
 
-        do_HEAD = do_GET
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
 
         def log_message(self, *_told: object) -> None:
             pass

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 import tomli_w
 
+from engines import shelf
 from engines.recipes import sessions
 from engines.text import parse_stamp, stamp, utc_now
 from tests.engines.recipes.world import BACKUP, NEW_ROWS, ROOT, World, build
@@ -286,6 +287,37 @@ def test_prune_lists_what_is_due_and_removes_only_that_with_yes(tmp_path: Path) 
     assert said.code == DONE
     assert "removed" in said.out
     assert sorted(path.name for path in folder.iterdir()) == [stranger.name]
+
+
+def test_a_bucket_that_does_not_answer_keeps_no_other_target_from_being_pruned(tmp_path: Path) -> None:
+    world = build(tmp_path / "world", "delete")
+    config = world.folder / "reinstate.toml"
+    server = """[target.a]
+engine = "mysql"
+environment = "local"
+database = "a"
+login = "login.cnf"
+backups = "backups"
+snapshots = "s3://kept/a"
+s3_endpoint = "http://127.0.0.1:1"
+s3_region = "eu-west-3"
+"""
+    config.write_text(config.read_text().replace("[target.box]", f"{server}[target.box]"))
+    folder = world.folder / "state" / "snapshots" / "box"
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    (folder / "old.sqlite").write_bytes(b"rows")
+    shelf.describe(
+        shelf.Snapshot(
+            name="old", folder=str(folder), path=str(folder / "old.sqlite"), sha256="", size=4,
+            taken_at=stamp(utc_now()), keep_until=stamp(utc_now() - timedelta(days=1)),
+            target="box", session="s", kind="before-restore", of="live", raw=None,
+        )
+    )  # fmt: skip
+    said = reinstate(world, "prune", "--yes")
+    assert said.code == FAILED
+    assert "a: s3://kept/a/ can't be listed" in said.err
+    assert list(folder.iterdir()) == []
 
 
 # -- terminals, pipes and help ----------------------------------------------------------------------------

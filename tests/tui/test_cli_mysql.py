@@ -165,7 +165,7 @@ def test_a_finished_session_is_shown_verified_exported_and_its_snapshot_pruned(w
     assert json_of(world, "plan", "--backup", snapshot)["plan"]["backup"]["name"] == snapshot
     assert "No safety snapshot is past its date" in reinstate(world, "prune", "box").out
     snapshots = load(world.folder / "reinstate.toml", privileged=False).targets["box"].snapshots
-    for description in snapshots.glob("*.toml"):
+    for description in Path(snapshots).glob("*.toml"):
         text = description.read_text()
         (kept,) = re.findall(r'keep_until = "([^"]+)"', text)
         past = stamp(utc_now() - timedelta(days=1))

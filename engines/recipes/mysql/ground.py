@@ -11,6 +11,7 @@ import msgspec
 
 from engines import checks
 from engines.application.probe import configured
+from engines.backups import kept as in_bucket
 from engines.checks import Check
 from engines.errors import RestoreError
 from engines.hooks import Progress, Stop, never, unmeasured
@@ -25,7 +26,7 @@ from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
 from engines.recipes import points, report
-from engines.recipes.mysql import reach
+from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.session.launch import survival, survival_check
@@ -211,7 +212,8 @@ def _room(
         intent,
         free,
         staging=target.staging,
-        snapshots=target.snapshots,
+        snapshots=None if (bucket := keeping.bucket_of(target)) else keeping.folder_of(target, state),
+        bucket=str(bucket or ""),
         to_stage=wanted if isinstance(wanted, int) and not done else 0,
         replayed=logs if isinstance(logs, int) else 0,
     )
@@ -261,7 +263,10 @@ def measured(work: Work, target: MysqlTarget) -> speed.Rates | None:
 def all_checks(
     target: MysqlTarget, state: SessionState, progress: Progress = unmeasured, stop: Stop = never
 ) -> Iterator[Check]:
-    """Every check that can be asked by itself, at any time, without changing anything."""
+    """Every check that can be asked by itself, at any time, without changing anything that stays.
+
+    Whether a bucket of snapshots can be written is found out by writing a few bytes there and removing them.
+    """
     dump = dump_of(state)
     intent = intent_of(target, state, staged=is_staged(state, target))
     planned = state.facts("look").get("identity")
@@ -293,6 +298,8 @@ def all_checks(
         identity=found.server.uid or str(found.server.server_id),
     )
     yield clock()
+    if bucket := keeping.bucket_of(target):
+        yield in_bucket.writable(bucket)
     # Last, since it may read a dump: whoever asks for another check does not wait for it.
     yield fresh(partial(points.backups_of, target), target.every, progress, stop)
 

@@ -33,9 +33,9 @@ from engines.mysql.stage import account, code, schema, swap
 from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.found import look
 from engines.mysql.stage.steps import Swap, Tables, where
-from engines.recipes.mysql import ground, reach, staging
+from engines.recipes.mysql import ground, keeping, reach, staging
 from engines.recipes.mysql.opened import Opened, bulk, opened, opened_by
-from engines.recipes.recalling import recall, token
+from engines.recipes.recalling import recall
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.targets import Ghosts, LoadClient, MysqlTarget
@@ -89,8 +89,8 @@ def keep_last_logs(work: Work, target: MysqlTarget) -> Mapping[str, object]:
                 place=reach.place_of(target),
                 login=reach.login_of(target),
                 schema=target.database,
-                folder=str(target.snapshots),
-                name=_name(work, target, "binary-logs"),
+                folder=str(keeping.folder_of(target, work.state)),
+                name=keeping.name_for(work, target, "binary-logs"),
                 keep_until=utc_now() + timedelta(days=target.keep_days),
                 target=target.name,
                 session=work.state.id,
@@ -101,12 +101,13 @@ def keep_last_logs(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             stop=work.stopped,
             at=work.at,
         )
+    stored = keeping.stored(work, target, kept.snapshot)
     missing = f"; no longer on the server: {ground.told_names(kept.missing)}" if kept.missing else ""
     if kept.flaws:
         hint = "Look for an undamaged copy of it before the server purges it."
         work.check(checks.warn("The server's latest binary logs", "; ".join(kept.flaws), hint))
     return {
-        "kept_logs": msgspec.to_builtins(kept.snapshot),
+        "kept_logs": msgspec.to_builtins(stored),
         "message": f"{size(kept.snapshot.size)} of logs, verified, kept {target.keep_days} days{missing}",
     }
 
@@ -127,8 +128,8 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
                 place=reach.place_of(target),
                 login=reach.login_of(target),
                 schema=target.database,
-                folder=str(target.snapshots),
-                name=_name(work, target, f"{kind}{again}"),
+                folder=str(keeping.folder_of(target, work.state)),
+                name=keeping.name_for(work, target, f"{kind}{again}"),
                 keep_until=utc_now() + timedelta(days=target.keep_days),
                 target=target.name,
                 session=work.state.id,
@@ -141,21 +142,13 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
             stop=work.stopped,
             at=work.at,
         )
+    taken, bucket = keeping.stored(work, target, taken), keeping.bucket_of(target)
     return {
         "snapshot": msgspec.to_builtins(taken),
         "before": dict(taken.counts),
         "message": f"{taken.name}, {size(taken.size)}, {count(taken.tables)} tables, {count(taken.rows)} rows, "
-        f"read back, kept until {taken.keep_until[:10]}",
+        f"read back{f' from {bucket}' if bucket else ''}, kept until {taken.keep_until[:10]}",
     }
-
-
-def _name(work: Work, target: MysqlTarget, kind: str) -> str:
-    """The same at every attempt, so that what a killed one left is written over; another where one is complete."""
-    begun = work.state.begun_at or utc_now()
-    name = f"{target.name}-{begun:%Y-%m-%dT%H-%M-%SZ}-{token(work.state)}-{kind}"
-    known = work.state.step(work.step.id)
-    taken = (target.snapshots / f"{name}.toml").exists()
-    return f"{name}-{known.attempt if known else 2}" if taken else name
 
 
 def refuse_used(work: Work, target: MysqlTarget) -> None:

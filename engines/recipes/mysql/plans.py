@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from engines.people import Role
 from engines.recipes import trust
 from engines.recipes.application import STOPPING
-from engines.recipes.mysql import reach
+from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.until import told, until_of
 from engines.recipes.readiness import incident_of
@@ -232,7 +232,7 @@ def _last_logs(step_id: str, found: Found) -> Step:
         id=step_id,
         title="Keep the server's latest binary logs",
         action="keep-logs",
-        shows=("FLUSH BINARY LOGS; fetch what is not fetched yet, check every event, keep it with the session",)
+        shows=("FLUSH BINARY LOGS; fetch what is not fetched yet, check every event, keep it with the snapshots",)
         if found.logs_kept
         else ("the server writes no binary log, or the login may not read it",),
         note="They hold what was written since the dump: without them it is lost when the server purges them.",
@@ -249,6 +249,7 @@ def _keep(step_id: str, target: MysqlTarget, found: Found) -> Step:
         shows=(
             f"dump {target.database} consistently, with routines, events and triggers, into {target.snapshots}",
             f"read it back to its end, keep it {target.keep_days} days",
+            *(keeping.STORED if keeping.bucket_of(target) else ()),
         )
         if found.readable
         else (f"no snapshot: there is nothing in {target.database}",),
@@ -297,7 +298,11 @@ def undo_plan(
                 id="6.6",
                 title="Keep the present state",
                 action="keep-present",
-                shows=(f"dump {target.database} as it is now into {target.snapshots}", *written),
+                shows=(
+                    f"dump {target.database} as it is now into {target.snapshots}",
+                    *(keeping.STORED[:1] if keeping.bucket_of(target) else ()),
+                    *written,
+                ),
                 gates=(CONFIRM,),
             ),
             Step(

@@ -23,7 +23,7 @@ from engines.mysql.stage.steps import Swap, Tables, where
 from engines.mysql.stage.swap import Position
 from engines.mysql.stage.swap import position as standing
 from engines.mysql.undo import PutBack, put_back
-from engines.recipes.mysql import reach, staging
+from engines.recipes.mysql import keeping, reach, staging
 from engines.recipes.mysql.loading import (
     BEFORE_UNDO,
     hooks_of,
@@ -89,7 +89,7 @@ def put_old_back(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         planned = planned_swap(work.state)
         if planned is not None:
             return _swap_back(work, target, connection, planned)
-        kept = _kept(work.state)
+        kept = keeping.brought(work, target, _kept(work.state))
         tell = opened(work, connection)
 
         def last() -> None:
@@ -146,7 +146,7 @@ def compare_undone(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         reach.place_of(target),
         reach.login_of(target),
         target.database,
-        Path(kept.path),
+        Path(str(keeping.brought(work, target, kept).path)),
         private=reach.private(work),
         stop=work.stopped,
     )

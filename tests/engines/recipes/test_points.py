@@ -35,7 +35,7 @@ def target(backups: str, endpoint: str | None = None) -> MysqlTarget:
         backups,
         s3_endpoint=endpoint,
         s3_region=REGION,
-        snapshots=Path("/nonexistent"),
+        snapshots="/nonexistent",
     )
 
 

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from engines import shelf
+from engines.backups import kept
+from engines.backups.catalogue import Status
+from engines.backups.staging import stage
+from engines.errors import RestoreError
 from engines.mysql.snapshot import Snapshot
-from engines.recipes import snapshots
+from engines.recipes import points, snapshots
 from engines.targets import Environment, MysqlTarget, SqliteTarget, Target
 from engines.text import stamp
+from tests.engines.backups.objects import Bucket, fresh_name
+from tests.servers.s3 import REGION, S3Server
 
 NOW = datetime(2026, 11, 22, 20, 4, tzinfo=UTC)
 
 
 def target_of(kind: str, folder: Path) -> Target:
-    kept = folder / "snapshots"
     if kind == "sqlite":
-        return SqliteTarget("shop", kind, Environment.LOCAL, folder / "db", folder, snapshots=kept)
-    login = folder / "login.cnf"
-    return MysqlTarget("shop", kind, Environment.LOCAL, "shop", login, str(folder), snapshots=kept)
+        at = folder / "snapshots"
+        return SqliteTarget("shop", kind, Environment.LOCAL, folder / "db", folder, snapshots=at)
+    return server_target(kind, folder)
+
+
+def server_target(kind: str, folder: Path) -> MysqlTarget:
+    login, at = folder / "login.cnf", str(folder / "snapshots")
+    return MysqlTarget("shop", kind, Environment.LOCAL, "shop", login, str(folder), snapshots=at)
 
 
 def keep(target: Target, ending: str, name: str, until: datetime) -> None:
@@ -34,7 +45,7 @@ def keep(target: Target, ending: str, name: str, until: datetime) -> None:
     raw = Path(folder, f"{name}.raw")
     raw.mkdir()
     (raw / "binlog.000001").write_bytes(b"log")
-    files = (shelf.RawFile("binlog.000001", 3, sha256),)
+    files = (shelf.RawFile("binlog.000001", 3, hashlib.sha256(b"log").hexdigest()),)
     shelf.describe(
         Snapshot(
             name=name,
@@ -61,4 +72,50 @@ def test_what_is_due_is_pruned_with_what_lies_beside_it(kind: str, ending: str, 
     assert [one.name for one in snapshots.due(target, NOW)] == ["due"]
     removed = snapshots.prune(target, NOW)
     assert [Path(path).name for path in removed] == [f"due{ending}", "binlog.000001", "due.toml"]
-    assert {path.name for path in target.snapshots.iterdir()} == {f"later{ending}", "later.raw", "later.toml"}
+    assert {path.name for path in Path(target.snapshots).iterdir()} == {f"later{ending}", "later.raw", "later.toml"}
+
+
+# -- in a bucket ------------------------------------------------------------------------------------------------
+
+
+def test_snapshots_in_a_bucket_are_restore_points_as_long_as_they_are_what_was_kept(
+    s3: S3Server, tmp_path: Path
+) -> None:
+    bucket = Bucket(s3, fresh_name(), prefix="safety/")
+    bucket.put({"shop.sql": b"rows"})
+    there = f"s3://{bucket.name}/safety"
+    target = replace(
+        server_target("mysql", tmp_path), snapshots=there, backups=there, s3_endpoint=s3.endpoint, s3_region=REGION
+    )
+    here = replace(target, snapshots=str(tmp_path / "snapshots"))
+    for name in ("due", "later", "lost", "other"):
+        keep(here, ".sql.zst", name, NOW if name == "due" else NOW + timedelta(days=1))
+    for one in shelf.listed(here.snapshots, Snapshot).snapshots:
+        kept.keep(one, bucket.folder)
+    bucket.delete("lost.sql.zst")
+    bucket.put({"other.sql.zst": b"another"}, listed=False)
+    found = {one.name: one for one in points.restore_points(target).backups if one.kind == "safety snapshot"}
+    assert {name: one.status for name, one in found.items()} == {
+        "due.sql.zst": Status.UNCHECKED,
+        "later.sql.zst": Status.UNCHECKED,
+        "lost.sql.zst": Status.MISSING_FILE,
+        "other.sql.zst": Status.MISMATCH,
+    }
+    chosen = points.to_table(found["later.sql.zst"])
+    staged = stage(points.place_of(chosen, target), tmp_path / "staging", points.expected_of(chosen))
+    assert Path(staged.path).read_bytes() == b"content"
+    assert [one.name for one in snapshots.due(target, NOW)] == ["due"]
+    assert len(snapshots.prune(target, NOW)) == 3
+    assert snapshots.due(target, NOW) == ()
+
+
+def test_a_bucket_of_snapshots_that_does_not_answer_hides_no_backup(s3: S3Server, tmp_path: Path) -> None:
+    (tmp_path / "shop.sql").write_bytes(b"rows")
+    target = replace(
+        server_target("mysql", tmp_path), snapshots=f"s3://{fresh_name()}/x", s3_endpoint=s3.endpoint, s3_region=REGION
+    )
+    found = points.restore_points(target)
+    assert [one.name for one in found.backups] == ["shop.sql"]
+    assert any("safety snapshots are not listed" in problem for problem in found.problems)
+    with pytest.raises(RestoreError, match="there is no such bucket"):
+        snapshots.prune(target, NOW)

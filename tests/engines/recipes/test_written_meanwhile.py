@@ -296,6 +296,6 @@ def test_a_snapshot_that_fails_leaves_no_raw_copy_that_nothing_lists(tmp_path: P
     live = look(str(world.live))
     with pytest.raises(Exception, match="could not be taken"):
         replacing.keep(_FullDisk(), target, live, "before-restore")  # type: ignore[arg-type]  # what it uses of Work
-    assert not list(target.snapshots.iterdir())
+    assert not list(Path(target.snapshots).iterdir())
     assert not snapshot.listed(str(target.snapshots)).snapshots
     assert files.key(str(world.live)) is not None

@@ -165,7 +165,7 @@ def test_too_little_room_is_refused_and_no_answer_blocks(server: Server, tmp_pat
     assert "not read yet" in before.evidence
 
 
-def test_snapshots_in_a_bucket_need_no_room_here(server: Server, tmp_path: Path) -> None:
+def test_a_snapshot_for_a_bucket_needs_room_where_it_is_staged(server: Server, tmp_path: Path) -> None:
     facts, schema, dump = ground(server, tmp_path)
     found = space_checks(
         facts,
@@ -175,8 +175,10 @@ def test_snapshots_in_a_bucket_need_no_room_here(server: Server, tmp_path: Path)
         Free(10**12, "by word"),
         staging=tmp_path,
         snapshots=None,
+        bucket="s3://bucket/safety/",
         to_stage=1,
     )
     rows = {check.name: check for check in found}
-    assert "bucket" in rows[space.SNAPSHOTS].evidence
+    assert "s3://bucket/safety/" in rows[space.SNAPSHOTS].evidence
+    assert rows[space.STAGING].needed == 1 + schema.size
     assert stat.S_ISDIR(tmp_path.stat().st_mode)
