@@ -145,12 +145,13 @@ def prepared(folder: Path, server: Server, method: str, *, port: int = 0, login:
 
 
 def let_in(server: Server, login: Login) -> None:
-    """An account that may do everything, made anew."""
+    """An account that may do everything, made anew; not in the binary log, where MariaDB writes passwords in clear."""
     connection = server.connection()
     secret = connection.escape(login.password)
     connection.close()
     user = f"'{login.user}'@'127.0.0.1'"
     server.sql(
+        "SET SESSION sql_log_bin = 0",
         f"DROP USER IF EXISTS {user}",
         f"CREATE USER {user} IDENTIFIED BY {secret}",
         f"GRANT ALL ON *.* TO {user} WITH GRANT OPTION",
