@@ -78,6 +78,9 @@ def _location(written: object) -> None:
         raise WrongValue("is no folder.", "Write its path, or s3://bucket/prefix.")
     if str(written).startswith("s3://") and not bucket:
         raise WrongValue("names no bucket.", "Write s3://bucket/prefix.")
+    if str(written).startswith("s3://") and ("@" in bucket or ":" in bucket):
+        hint = "Take it out: boto3 finds credentials in ~/.aws, in s3_profile or in its variables."
+        raise WrongValue("holds a key or a password, which would get into the record.", hint)
     if "://" in str(written) and not str(written).startswith("s3://"):
         raise WrongValue("is neither a folder nor s3://bucket/prefix.", "")
 

@@ -9,6 +9,9 @@ from functools import cache
 
 from engines.mysql.connect import code_of
 
+FULL = (3, 1021, 1026, 1114, 1534)  # a write that failed; most often for want of room
+ROOM = "Make room on the server's disk, and where it keeps temporary files: its error log says where."
+
 
 @cache
 def _names() -> dict[int, str]:
@@ -20,7 +23,13 @@ def _names() -> dict[int, str]:
         for name, number in vars(constants).items()
         if name.isupper() and isinstance(number, int)
     }
-    return {**found, 3819: "CHECK_CONSTRAINT_VIOLATED", 4025: "CONSTRAINT_FAILED", 3948: "CLIENT_LOCAL_FILES_DISABLED"}
+    return {
+        **found,
+        3: "ERROR_WRITING_FILE",
+        3819: "CHECK_CONSTRAINT_VIOLATED",
+        4025: "CONSTRAINT_FAILED",
+        3948: "CLIENT_LOCAL_FILES_DISABLED",
+    }
 
 
 def meaning(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from engines.children import Child
 from engines.errors import RestoreError
 from engines.hooks import Stop, never
 from engines.mysql.connect import Login, Place, write_option_file
-from engines.mysql.errors import meaning
+from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.flavour import Flavour, Version, parse_version
 from engines.process import Command, Ended, Piped, captured, start_piped
 from engines.text import drawable
@@ -205,7 +205,9 @@ class Running:
 
     def complaints(self) -> tuple[Complaint, ...]:
         """What it has complained of until now."""
-        said = os.pread(self._errors, _MOST_ERRORS, 0).decode(errors="replace")
+        # The end of it: MariaDB's client repeats the whole statement, which may be long, before the error.
+        begin = max(os.fstat(self._errors).st_size - _MOST_ERRORS, 0)
+        said = os.pread(self._errors, _MOST_ERRORS, begin).decode(errors="replace")
         found = tuple(_complaint(line) for line in said.splitlines() if not _HARMLESS.search(line))
         # MariaDB's client repeats the statement beside the error.
         return tuple(one for one in found if one.code) or found
@@ -294,5 +296,7 @@ def _hint(complaints: Sequence[Complaint]) -> str:
             return "Is the server up? Look at its error log, then start the step again."
         case 1153 | 2020:
             return "Raise max_allowed_packet on the server."
+        case code if code in FULL:
+            return ROOM
         case _:
             return "Look at the server's error log, and at the program's version."

@@ -25,6 +25,7 @@ from engines.errors import Refused, RestoreError
 from engines.session import commands as c
 from engines.session import store
 from engines.session.authority import is_own
+from engines.session.defects import defect, way_there
 from engines.session.events import (
     Actor,
     Approved,
@@ -355,7 +356,8 @@ class Runner:
             work.say(f"FAILED: {error.message} {error.hint}")
         except Exception as error:  # noqa: BLE001 - a defect of ours in a step must not end the session
             result = Result.UNKNOWN
-            message = f"Reinstate failed inside this step: {type(error).__name__}: {error}"
+            message = f"Reinstate failed inside this step: {defect(error)}."
+            _write(way_there(error))
             hint = "Its outcome is not known. Look at the database before trying again (r) or undoing (u)."
             work.say(message)
         try:
@@ -489,8 +491,9 @@ def _told(error: Exception, doing: str) -> RestoreError:
     """What went wrong, for the journal: a refusal as it is, a defect of ours as one."""
     if isinstance(error, RestoreError):
         return error
+    _write(way_there(error))
     return RestoreError(
-        f"Reinstate failed while {doing}: {type(error).__name__}: {error}",
+        f"Reinstate failed while {doing}: {defect(error)}.",
         "Undo and abandon still work. Please report this with the session's runner.log.",
     )
 

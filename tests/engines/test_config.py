@@ -207,6 +207,14 @@ def test_workers_that_are_only_sent_a_signal_need_no_start(tmp_path: Path) -> No
     assert not application.workers_start
 
 
+def test_keys_in_the_address_of_a_bucket_are_refused_and_not_quoted(tmp_path: Path) -> None:
+    text = '[target.b]\nengine = "mysql"\nenvironment = "local"\ndatabase = "b"\nlogin = "l"\nbackups = "{}"\n'
+    (problem,) = refused(text.format("s3://AKIA1:SECRET@bucket/nightly"), tmp_path)
+    assert problem.key == "target.b.backups"
+    assert "holds a key or a password" in problem.message
+    assert "SECRET" not in str(problem)
+
+
 def test_an_address_with_a_query_would_get_into_the_record_and_is_refused(tmp_path: Path) -> None:
     address = "https://shop/up?token=SECRET-TOKEN-123"
     text = LEAST + f'[target.shop.application]\npath = "."\nhealth_url = "{address}"\n'

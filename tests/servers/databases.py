@@ -335,10 +335,10 @@ def _initialise(build: Build, datadir: Path) -> None:
 
 
 @contextmanager
-def running(build: Build, *options: str) -> Iterator[Server]:
-    """A server of its own, ended and removed after."""
+def running(build: Build, *options: str, place: Path | None = None) -> Iterator[Server]:
+    """A server of its own, in a folder in `place`, ended and removed after."""
     template = _template(build)
-    folder = Path(tempfile.mkdtemp(prefix="rs-"))  # short: a socket's path is
+    folder = Path(tempfile.mkdtemp(prefix="rs-", dir=place))  # short: a socket's path is
     server = Server(build, folder, _free_port(), options)
     try:
         subprocess.run(("cp", "-a", "--reflink=auto", str(template), str(server.datadir)), check=True)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
+LOOK = "Look at the server's error log."
 _EVERY = 0.2  # seconds between two tellings of progress
 _ATTEMPTS = 4  # for the rows of one table
 _SKIPPED = ("LOCK TABLES", "UNLOCK TABLES", "START TRANSACTION", "COMMIT", "BEGIN", "CREATE DATABASE", "CREATE SCHEMA")
@@ -275,14 +276,13 @@ class _Loading:
             if wrong is None:
                 break
             if attempt == _ATTEMPTS or not self._workers.may_retry:
-                where = self._workers.failed_at or table.start
                 raise RestoreError(
-                    f"The rows of {drawable(name)} could not be loaded: {wrong}, at byte {count(where)}.",
-                    "Look at the server's error log; try again (r), or undo (u).",
+                    f"The rows of {drawable(name)} could not be loaded: {wrong}, at byte {count(self._at(table))}.",
+                    f"{self._workers.hint or LOOK} Then try again (r), or undo (u).",
                 )
             self.hooks.say(f"{name}: {wrong}; its rows are read again")
             self.again.append(name)
-            self._again(table)
+            self._again(table, wrong)
         self.hooks.at("rows counted")
         for statement in table.shape.keys:
             self._workers.build(statement)
@@ -301,10 +301,9 @@ class _Loading:
         self.hooks.loaded(name, taken)
         self.hooks.at("table loaded")
 
-    def _again(self, table: _Table) -> None:
+    def _again(self, table: _Table, wrong: str) -> None:
         """Empty the table and send its rows once more, by INSERT on one connection."""
-        self._still_there()
-        self._workers.revive()  # first: an open transaction would keep the table from being emptied
+        self._revive(table, wrong)
         self._execute(b"TRUNCATE TABLE " + quoted(table.shape.name).encode(), "emptying the table")
         careful = of_unknown(table.shape.name, table.shape.create)
         with opened(self.job.dump, self.job.entry) as dump:
@@ -318,17 +317,28 @@ class _Loading:
                 elif isinstance(part, Statement) and words_of(part.text).startswith("CREATE TABLE") and part.start:
                     break
 
-    def _still_there(self) -> None:
-        """The statements' own connection holds what the dump has set; without it the load is begun again."""
+    def _revive(self, table: _Table, wrong: str) -> None:
+        """Fresh workers, first: an open transaction would keep the table from being emptied.
+
+        The statements' own connection holds what the dump has set; without it the load is begun again.
+        """
         import pymysql
 
+        why = f"{wrong}, among the rows of {drawable(table.shape.name)}, at byte {count(self._at(table))}"
         try:
             self._main.query("SELECT 1")
+            self._workers.revive()
         except pymysql.err.MySQLError:
             raise RestoreError(
-                "The connection to the server was lost in the middle of the load.",
-                "Go on (r): tables that are complete are not loaded again.",
+                f"The connection to the server was lost in the middle of the load: {why}.",
+                f"{LOOK} Is its disk full? Then go on (r): tables that are complete are not loaded again.",
             ) from None
+        except RestoreError as error:
+            raise RestoreError(f"The load was broken off: {why}. {error.message}", error.hint) from None
+
+    def _at(self, table: _Table) -> int:
+        """Where the rows that failed begin in the dump."""
+        return self._workers.failed_at or table.start
 
     def _tie(self) -> None:
         """Add the foreign keys, once every table is there."""

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from engines.errors import RestoreError
 from engines.mysql.connect import close, lost
 from engines.mysql.dumps.statements import Insert
-from engines.mysql.errors import meaning
+from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.load.shapes import Shape, Way, fits_bulk, load_statement
 from engines.mysql.load.wire import Sent, load_local, send_query
+from engines.text import size
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -27,6 +28,7 @@ _TURN = 512 << 10  # bytes of rows that one worker gets before it is another's t
 _AHEAD = 16 << 20  # bytes of rows that all of them together may have waiting
 _TICK = 0.2  # seconds between two looks at whether the operator wants to stop
 _COMMIT = 32 << 20  # bytes of rows a transaction
+_PACKETS = (1153, 2020)  # a packet that is too large, as either side says it
 _DEADLOCKS = (1205, 1213)  # lock wait timeout, deadlock: the server took the transaction back
 
 
@@ -65,6 +67,7 @@ class _Trouble:
     why: str
     start: int
     again: bool  # may loading the table once more help?
+    hint: str = ""  # where more is known than the error's number
 
 
 class Workers:
@@ -91,6 +94,10 @@ class Workers:
     @property
     def may_retry(self) -> bool:
         return self._trouble is None or self._trouble.again
+
+    @property
+    def hint(self) -> str:
+        return self._trouble.hint if self._trouble else ""
 
     @property
     def failed_at(self) -> int:
@@ -143,10 +150,10 @@ class Workers:
             tick()
             return
 
-    def taken(self, size: int) -> None:
+    def taken(self, number: int) -> None:
         """So many bytes of rows wait no longer."""
         with self._lock:
-            self._waiting -= size
+            self._waiting -= number
             self._lock.notify_all()
 
     def settle(self, tick: Callable[[], None]) -> str | None:
@@ -206,9 +213,12 @@ class _Worker:
     thread: threading.Thread = field(init=False)
     connection: Connection[Cursor] | None = field(default=None, init=False)
     uncommitted: int = field(default=0, init=False)
+    sent: int = field(default=0, init=False)  # bytes of the statement under way
+    packet: int = field(default=0, init=False)  # bytes that the server takes in one statement
 
     def __post_init__(self) -> None:
         self.connection = _prepared(self.connect())
+        self.packet = _packet(self.connection)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -259,15 +269,30 @@ class _Worker:
                     connection.commit()
                     self.uncommitted = 0
         except pymysql.err.MySQLError as error:
-            code = error.args[0] if error.args else None
-            self.workers.failed(_Trouble(meaning(error), start, lost(error) or code in _DEADLOCKS))
+            self.workers.failed(self._trouble(error, work, start))
         except (OSError, RestoreError) as error:
             told = error.message if isinstance(error, RestoreError) else type(error).__name__
             self.workers.failed(_Trouble(told, start, again=True))
         finally:
             _drain(pieces)
 
+    def _trouble(self, error: Exception, work: _Work, start: int) -> _Trouble:
+        """What an error means. A server that gets more than it takes hangs up, most often without a word.
+
+        What LOAD DATA sends is not bound by that, so that its rows are sent once more, by INSERT, which tells.
+        """
+        code = error.args[0] if error.args else None
+        inserts = isinstance(work, _Rows) and not work.bulk
+        if inserts and self.sent > self.packet and (lost(error) or code in _PACKETS):
+            why = f"a statement of more than the {size(self.packet)} that max_allowed_packet lets through"
+            return _Trouble(why, start, again=False, hint="SET GLOBAL max_allowed_packet on the server, to 1G at most.")
+        # An error that the server sends while LOAD DATA's rows are still under way comes out of turn, without a number.
+        unsaid = not isinstance(code, int) and isinstance(work, _Rows) and bool(work.bulk)
+        again = unsaid or lost(error) or code in _DEADLOCKS
+        return _Trouble(meaning(error), start, again, ROOM if code in FULL else "")
+
     def _take(self, connection: Connection[Cursor], work: _Rows, pieces: Iterator[bytes]) -> None:
+        self.sent = 0
         if work.bulk:
             sent = load_local(connection, work.bulk, self._measured(pieces))
             if sent.warnings:
@@ -286,8 +311,10 @@ class _Worker:
 
     def _measured(self, pieces: Iterator[bytes], head: bytes = b"") -> Iterator[bytes]:
         if head:
+            self.sent += len(head)
             yield head
         for piece in pieces:
+            self.sent += len(piece)
             self.uncommitted += len(piece)
             yield piece
 
@@ -302,6 +329,13 @@ _STOP = _Stop()
 def _drain(pieces: Iterator[bytes]) -> None:
     for _piece in pieces:
         pass
+
+
+def _packet(connection: Connection[Cursor]) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 def _prepared(connection: Connection[Cursor]) -> Connection[Cursor]:

@@ -323,7 +323,9 @@ def _memory(name: str) -> Iterator[int]:
 
 
 def _content(descriptor: int) -> bytes:
-    return os.pread(descriptor, min(os.fstat(descriptor).st_size, 1 << 20), 0)
+    """The end of it: MariaDB's client repeats the whole statement, which may be long, before the error."""
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, min(size, 1 << 20), max(size - (1 << 20), 0))
 
 
 def _write(pipe: IO[bytes], content: bytes) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.errors import Refused
-from engines.mysql.errors import meaning
+from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.plan import Gtids, ReplayPlan
 from engines.process import Command, shown
@@ -139,6 +139,8 @@ def _hint(code: int | None) -> str:
         return f"The account lacks a right, or a statement reaches where it must not. {again}"
     if code in _PACKETS:
         return f"Raise max_allowed_packet on the server. {again}"
+    if code in FULL:
+        return f"{ROOM} {again}"
     return f"The data does not fit this transaction: another dump, a wrong position, or one was left out. {again}"
 
 

@@ -324,6 +324,8 @@ def _account(
     work: Work, target: MysqlTarget, connection: Connection[Cursor], *, replays: bool = False
 ) -> Iterator[Login]:
     """The throwaway account of a staged load. Where it can't be removed, the next attempt or the clearing up does."""
+    import pymysql
+
     names, session = reach.names_of(target, work.state), work.state.id
     login = account.make(
         connection,
@@ -339,7 +341,7 @@ def _account(
     try:
         yield login
     except BaseException:
-        with suppress(RestoreError):  # why the step failed is what has to be told
+        with suppress(RestoreError, pymysql.err.MySQLError):  # why the step failed is what has to be told
             account.drop(connection, names, session, say=work.say, at=work.at)
         raise
     account.drop(connection, names, session, say=work.say, at=work.at)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engines.errors import RestoreError
+from engines.mysql.errors import meaning
 from engines.mysql.queries import NotSaid, rows_of, tables_of, value_of
 from engines.recipes.mysql import reach
 from engines.session.state import SessionState
@@ -108,6 +109,8 @@ def bulk(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> Ite
 
     Where the server can't be reached for that, it is done by the next attempt, or by the clearing up.
     """
+    import pymysql
+
     if target.client is not LoadClient.OWN:
         yield False
         return
@@ -125,8 +128,9 @@ def bulk(work: Work, target: MysqlTarget, connection: Connection[Cursor]) -> Ite
             turn_off(target)
             work.found(turned_on=[])
             work.say("local_infile is off again")
-        except RestoreError as error:  # why the load failed is what has to be told
-            work.say(f"local_infile is still on: {error.message} It is turned off by the next step that can.")
+        except (RestoreError, pymysql.err.MySQLError) as error:  # why the load failed is what has to be told
+            why = error.message if isinstance(error, RestoreError) else f"{meaning(error)}."
+            work.say(f"local_infile is still on: {why} It is turned off by the next step that can.")
 
 
 def turned_on(state: SessionState) -> bool:

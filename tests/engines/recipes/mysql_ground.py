@@ -124,10 +124,23 @@ def children_of(world: MysqlWorld) -> list[str]:
     return found
 
 
-def prepared(folder: Path, server: Server, method: str, *, port: int = 0, login: Login | None = None) -> Ground:
-    """A world and a session on it that replays; saved as it was begun, and as its plan waits for approval."""
+def prepared(
+    folder: Path,
+    server: Server,
+    method: str,
+    *,
+    port: int = 0,
+    login: Login | None = None,
+    script: str = "",
+    later: str = "",
+    harm: str = "",
+) -> Ground:
+    """A world and a session on it that replays; saved as it was begun, and as its plan waits for approval.
+
+    `script`, `later`, `harm`: as in `build`.
+    """
     more = f'method = "{method}"\nlocal_infile = true\nconnections = 2\nbinlogs = "{folder}/binlogs"'
-    world = build(folder, server, more=more, script=CODE, port=port, login=login)
+    world = build(folder, server, more=more, script=CODE + script, later=later, harm=harm, port=port, login=login)
     _archive_logs(world)
     incident = folder / "incident.toml"
     incident.write_text(incident.read_text().replace(f"rows = {GOOD}", f"rows = {GOOD + LATER}"))
@@ -145,12 +158,13 @@ def prepared(folder: Path, server: Server, method: str, *, port: int = 0, login:
 
 
 def let_in(server: Server, login: Login) -> None:
-    """An account that may do everything, made anew."""
+    """An account that may do everything, made anew; not in the binary log, where MariaDB writes passwords in clear."""
     connection = server.connection()
     secret = connection.escape(login.password)
     connection.close()
     user = f"'{login.user}'@'127.0.0.1'"
     server.sql(
+        "SET SESSION sql_log_bin = 0",
         f"DROP USER IF EXISTS {user}",
         f"CREATE USER {user} IDENTIFIED BY {secret}",
         f"GRANT ALL ON *.* TO {user} WITH GRANT OPTION",
@@ -162,8 +176,9 @@ def _archive_logs(world: MysqlWorld) -> None:
     server, kept = world.server, world.folder / "binlogs"
     kept.mkdir()
     server.sql("FLUSH BINARY LOGS")
+    folder = Path(server.sql("SELECT @@GLOBAL.log_bin_basename")[0][0]).parent
     for name, *_ in server.sql("SHOW BINARY LOGS")[:-1]:
-        shutil.copy(server.datadir / name, kept / name)
+        shutil.copy(folder / name, kept / name)
 
 
 async def until_approval(client: Client) -> bool:

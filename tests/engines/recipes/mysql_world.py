@@ -103,13 +103,16 @@ def build(
     more: str = "",
     whole: bool = False,
     script: str = "",
+    later: str = "",
+    harm: str = "",
     port: int = 0,
     login: Login | None = None,
 ) -> MysqlWorld:
     """Customers and orders, a nightly dump, more customers, then everything of the customers deleted.
 
-    `whole`: the schema has everything that a schema can have, too. `script`: what else it has before the dump. `port`,
-    `login`: how the session reaches the server, where it is not as the tests do.
+    `whole`: the schema has everything that a schema can have, too. `script`: what else it has before the dump;
+    `later`: what else is done after it, before the bad transaction; `harm`: what else is bad. `port`, `login`: how the
+    session reaches the server, where it is not as the tests do.
     """
     port, login = port or server.port, login or server.login
     for name in ("dumps", "app"):
@@ -137,11 +140,15 @@ def build(
     digest = hashlib.sha256(content).hexdigest()
     (folder / "dumps" / "checksums.txt").write_text(f"{digest}  {name}\n")
     server.sql(*(f"INSERT INTO customers (name) VALUES ('late {n}')" for n in range(LATER)), database=schema)
+    if later:
+        server.script(later, schema)
     status = "SHOW BINARY LOG STATUS" if mysql else "SHOW MASTER STATUS"
     file, position, *_ = server.sql(status)[0]
     good = content_of(server, schema)
     server.sql("DELETE FROM orders", "DELETE FROM customers", database=schema)
     server.sql("CREATE TABLE made_later (id INT PRIMARY KEY)", database=schema)
+    if harm:
+        server.script(harm, schema)
     write_option_file(folder / "login.cnf", Place("127.0.0.1", port), login, mariadb=not mysql)
     (folder / "reinstate.toml").write_text(
         _CONFIG.format(folder=folder, engine=server.flavour.value, port=port, schema=schema, more=more)

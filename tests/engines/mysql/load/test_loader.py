@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pymysql
@@ -17,6 +20,7 @@ from engines.mysql.flavour import Flavour
 from engines.mysql.load import loader, workers
 from engines.mysql.load.loader import Hooks, Job, LoadProgress, load
 from engines.mysql.load.wire import load_local
+from engines.text import count
 from tests.engines.mysql.schemas import everything
 from tests.servers.databases import PASSWORD, Server
 from tests.servers.proxy import proxied
@@ -111,22 +115,78 @@ def test_a_latin1_dump_keeps_its_letters(server: Server, tmp_path: Path) -> None
     assert server.sql("SELECT id, x FROM t ORDER BY id", database=job.schema) == [(1, "café"), (2, "naïve")]
 
 
-def test_rows_of_64_megabytes_go_through_in_both_ways(fresh_server: Server, tmp_path: Path) -> None:
+def peak_of(job: Job) -> int:
+    """Load in a process of its own; the most memory that it had, in bytes. That of the process alone is taken off."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        before = pool.submit(_most_memory).result()
+        return pool.submit(_loaded, job).result() - before
+
+
+def _loaded(job: Job) -> int:
+    load(job)
+    return _most_memory()
+
+
+def _most_memory() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_a_row_of_64_megabytes_goes_through_in_both_ways_as_the_client_loads_it(
+    fresh_server: Server, tmp_path: Path
+) -> None:
     server = fresh_server
     log = ("--innodb-redo-log-capacity=1G",) if server.flavour is Flavour.MYSQL else ("--innodb-log-file-size=1G",)
     server.restart("--max-allowed-packet=256M", *log)
-    source = server.new_schema("shop")
+    source, plain = server.new_schema("shop"), server.new_schema("plain")
+    every_byte = "".join(f"{byte:02x}" for byte in range(256))
     server.sql(
-        f"CREATE TABLE `{source}`.t (id INT PRIMARY KEY, b LONGTEXT) DEFAULT CHARSET=utf8mb4",
-        f"INSERT INTO `{source}`.t VALUES (1, REPEAT('it''s 64 megabytes; (all) ', 2684354)), (2, 'short')",
+        f"CREATE TABLE `{source}`.t (id INT PRIMARY KEY, b LONGBLOB) DEFAULT CHARSET=utf8mb4",
+        f"INSERT INTO `{source}`.t VALUES (1, REPEAT(x'{every_byte}', 262144)), (2, 'short')",
     )
     dump = tmp_path / "dump.sql"
     dump.write_bytes(dumped(server, "--max-allowed-packet=256M", source))
     assert dump.stat().st_size > 64 << 20
+    server.script(dump.read_bytes(), plain, "--max-allowed-packet=256M")
+
+    def content_of(schema: str) -> str:
+        whole = dumped(server, "--max-allowed-packet=256M", "--skip-dump-date", schema)
+        return hashlib.sha256(whole.replace(schema.encode(), b"SCHEMA")).hexdigest()
+
+    expected = content_of(plain)
     for bulk in (True, False):
         job = job_for(server, dump, source, bulk=bulk)
-        load(job)
-        assert server.sql(f"CHECKSUM TABLE `{job.schema}`.t")[0][1] == server.sql(f"CHECKSUM TABLE `{source}`.t")[0][1]
+        peak = peak_of(job)
+        assert peak < 128 << 20, f"{peak >> 20} MB for a row of 64"
+        assert content_of(job.schema) == expected
+
+
+@pytest.mark.parametrize("bulk", [True, False], ids=["load-data", "insert"])
+def test_a_row_that_is_longer_than_the_server_takes_is_named_with_its_byte(
+    server: Server, bulk: bool, tmp_path: Path
+) -> None:
+    source = server.new_schema("shop")
+    server.sql(
+        f"CREATE TABLE `{source}`.small (id INT PRIMARY KEY)",
+        f"CREATE TABLE `{source}`.t (id INT PRIMARY KEY, b LONGTEXT)",
+        f"INSERT INTO `{source}`.small VALUES (1)",
+        f"INSERT INTO `{source}`.t VALUES (1, REPEAT('x', 3000000))",
+    )
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, source))
+    job = job_for(server, dump, source, bulk=bulk)
+    ((before,),) = server.sql("SELECT @@GLOBAL.max_allowed_packet")
+    server.sql("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        with pytest.raises(RestoreError) as refused:
+            load(job)
+    finally:
+        server.sql(f"SET GLOBAL max_allowed_packet = {before}")
+    at = dump.read_bytes().index(b"INSERT INTO `t`")
+    assert refused.value.message.startswith("The rows of t could not be loaded: a statement of more than the ")
+    assert refused.value.message.endswith(f"max_allowed_packet lets through, at byte {count(at)}.")
+    assert "SET GLOBAL max_allowed_packet" in refused.value.hint
+    assert server.sql(f"SELECT COUNT(*) FROM `{job.schema}`.t") == [(0,)]
 
 
 def test_a_table_without_a_key_keeps_the_order_of_its_rows(server: Server, tmp_path: Path) -> None:

@@ -79,6 +79,18 @@ def test_what_a_program_says_of_rows_is_told_by_number_and_line_alone(server: Se
     assert failed.value.ended.exit == 1
 
 
+def test_an_error_is_heard_behind_a_long_statement(server: Server, tmp_path: Path) -> None:
+    """MariaDB's client repeats the statement first."""
+    schema = server.new_schema()
+    client = program(server, Tool.CLIENT)
+    with running(client, ("--batch", schema), server.place, server.login, private=tmp_path) as started:
+        assert started.write(b"INSERT INTO nowhere VALUES ('" + b"canary" * 500_000 + b"');\n")
+        with pytest.raises(ProgramFailed) as failed:
+            started.finish()
+    assert failed.value.codes == {1146}
+    assert "canary" not in f"{failed.value}{failed.value.hint}{failed.value.complaints}"
+
+
 def test_a_complaint_with_exit_0_is_a_failure_too(server: Server, tmp_path: Path) -> None:
     path = fake(tmp_path, "mysqldump", "echo half a dump; echo \"Warning: 'a value' was lost\" >&2")
     client = look_at(Tool.DUMP, str(path))

@@ -226,3 +226,22 @@ def test_the_stage_takes_after_the_live_schema(server: Server) -> None:
     assert server.sql(
         f"SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = '{made.stage}'"
     ) == [("latin1_german1_ci",)]
+
+
+def test_its_password_is_in_no_log_of_the_server(fresh_server: Server) -> None:
+    server = fresh_server
+    server.sql("SET GLOBAL general_log = 1")
+
+    def found() -> list[str]:
+        _made, login = prepared(server)
+        close(connect(server.place, login))
+        server.sql("FLUSH LOGS")
+        logs = [*server.datadir.glob("binlog.0*"), *server.datadir.glob("*.log")]
+        assert any(login.user.encode() in path.read_bytes() for path in logs)
+        return [path.name for path in logs if login.password.encode() in path.read_bytes()]
+
+    assert found() == []
+    if server.flavour is Flavour.MARIADB:
+        server.tidy()
+        server.sql("INSTALL SONAME 'simple_password_check'")
+        assert found(), "a server that judges passwords has to see it, and the account is made all the same"
