@@ -12,7 +12,7 @@ from textual.widgets import Static
 from engines.checks import Panel
 from engines.session.plan import PlanKind
 from engines.session.state import SessionState, StepState
-from engines.text import drawable, duration
+from engines.text import drawable, duration, span
 from tui.keys import Pressed, bindings
 from tui.theme import BOLD
 from tui.view import Page, View
@@ -120,6 +120,6 @@ def _plan(state: SessionState) -> Text:
     plan = state.plan
     if plan is None or plan.kind is PlanKind.PREPARE:
         return Text("")
-    loss = f", loses {duration(plan.loss.seconds)}" if plan.loss else ""
+    loss = f", loses {span(plan.loss.seconds)}" if plan.loss else ""
     estimate = f", about {duration(plan.estimate)}" if plan.estimate else ""
     return Text(f"Plan {plan.revision}: {len(plan.steps)} steps{estimate}{loss}. v reads it.", style=BOLD)
