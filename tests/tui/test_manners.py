@@ -15,7 +15,7 @@ from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.checks import fail
 from engines.errors import Refused
 from engines.session import commands as c
-from engines.session.client import Gone
+from engines.session.client import Gone, Trouble
 from engines.session.events import Approved, Ending, NoteAdded, Result, SessionEnded
 from engines.session.plan import PlanKind
 from tests.tui.driving import at_the_console
@@ -274,6 +274,25 @@ async def test_a_line_that_is_cut_while_the_runner_lives_is_taken_up_again() -> 
         await operator.types("still here")
         await operator.press("enter")
         await operator.until(lambda: world.asked == [c.Note("still here")], "the other line is used")
+
+
+async def test_how_the_line_broke_is_told_only_while_the_session_goes_on() -> None:
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7")
+        assert world.runner is not None
+        world.runner.say(Trouble("The line to the runner broke: [Errno 32] Broken pipe"))
+        await operator.sees("Broken pipe")
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7")
+        world.happens(SessionEnded(Ending.UNDONE))
+        assert world.runner is not None
+        world.runner.say(Trouble("The line to the runner broke: [Errno 32] Broken pipe"))
+        world.runner.say(Gone())
+        await operator.sees("The session is over: undone.")
+        await operator.until(lambda: world.runner is not None and world.runner.closed, "the line is closed")
+        assert "Broken pipe" not in operator.screen
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
