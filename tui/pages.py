@@ -235,7 +235,7 @@ def _here(state: SessionState, ask: Ask) -> Next:
         case AskKind.APPROVE:
             return Next(f"{ask.text} Enter shows the plan.", "approve")
         case AskKind.CHECKS:
-            return Next(ask.text, "first one")
+            return Next(ask.text, "choose")
         case _:
             return Next(_stuck(state, ask), "choose")
 
