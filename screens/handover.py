@@ -61,7 +61,8 @@ def told(view: View) -> Iterator[Piece]:
     yield from _record(view)
     yield from _times(state)
     if LIVE in state.grids:
-        yield f"Validation  {tally(state.grids[LIVE].rows)}", PLAIN
+        what = "Validation before the undo" if state.puts_back else "Validation"
+        yield f"{what}  {tally(state.grids[LIVE].rows)}", PLAIN
     if state.ended:
         yield from _listed("Left behind", state.ended.left_behind)
     else:

@@ -14,13 +14,14 @@ from textual.widget import Widget
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.checks import fail
 from engines.errors import Refused
+from engines.recipes.sqlite.plans import undo_plan
 from engines.session import commands as c
 from engines.session.client import Gone, Trouble
-from engines.session.events import Approved, Ending, NoteAdded, Result, SessionEnded
+from engines.session.events import Approved, Ending, NoteAdded, Result, SessionEnded, StepEnded, UndoAsked
 from engines.session.plan import PlanKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import FakeRunner, World, joined
-from tests.tui.story import ANA, BLOCKING, CONFIG, PREPARE, RESTORE, Story, backup, many
+from tests.tui.story import ANA, BLOCKING, CONFIG, PREPARE, RESTORE, SHOP, Story, backup, many
 from tui.app import Opening
 from tui.view import Page, Shelf
 from tui.widgets.backups import backup_line
@@ -191,6 +192,22 @@ async def test_a_session_that_is_over_can_only_be_read() -> None:
         await operator.sees("The session is over. Its record is on page 5.")
         await operator.press("escape")
         await operator.sees("choose what to restore")
+
+
+async def test_what_was_counted_before_an_undo_is_not_shown_as_what_is_live() -> None:
+    told = Story().compared().tell(UndoAsked(ANA, "the wrong backup"))
+    plan = undo_plan(told.state, SHOP, {}, (), "the wrong backup")
+    told.planned(PlanKind.UNDO, plan.steps)
+    world = joined(told)
+    async with at_the_console(world) as operator:
+        await operator.press("4")
+        await operator.sees("Validation of the live database")
+        assert "before the undo" not in operator.screen
+        told.given("6.7").started("6.7")
+        world.happens(StepEnded(step="6.7", result=Result.DONE))
+        await operator.sees("Validation of the live database, before the undo")
+        await operator.press("5")
+        await operator.sees("Validation before the undo")
 
 
 async def test_an_overriding_name_and_reason_reach_the_runner() -> None:
