@@ -23,7 +23,7 @@ from engines.errors import RestoreError
 from engines.incident import Incident
 from engines.recipes.mysql.exploring import staged
 from engines.recipes.mysql.until import Until, stops_before, until_of
-from engines.session.commands import Command
+from engines.session.commands import Choose, Command
 from engines.session.events import Ending
 from engines.session.plan import log_name
 from engines.session.state import SessionState
@@ -443,6 +443,9 @@ class Console(App[int]):
         else:
             if modal is not None:
                 modal.dismiss()
+            if isinstance(command, Choose):
+                self.next_key.call_back()
+                self.show()
         finally:
             self._asking = False
 

@@ -17,7 +17,7 @@ from engines.errors import Refused
 from engines.recipes.sqlite.plans import undo_plan
 from engines.session import commands as c
 from engines.session.client import Gone, Trouble
-from engines.session.events import Approved, Ending, NoteAdded, Result, SessionEnded, StepEnded, UndoAsked
+from engines.session.events import Approved, BackupChosen, Ending, NoteAdded, Result, SessionEnded, StepEnded, UndoAsked
 from engines.session.plan import PlanKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import FakeRunner, World, joined
@@ -276,6 +276,25 @@ async def test_another_backup_can_be_chosen_until_the_restore_has_begun() -> Non
         await operator.until(lambda: bool(world.asked), "the runner is asked")
         assert isinstance(world.asked[0], c.Choose)
         assert world.asked[0].backup["name"] == "shop-2026-11-22T16-00-00Z.sqlite"
+
+
+async def test_once_another_backup_is_chosen_the_console_goes_to_where_it_is_prepared() -> None:
+    told = Story().ready()
+    world = joined(told)
+    assert world.runner is not None
+    world.runner.answers = lambda command: (
+        told.tell(BackupChosen(command.backup)).planned() if isinstance(command, c.Choose) else None
+    )
+    async with at_the_console(world) as operator:
+        await operator.sees("Enter shows the plan")
+        await operator.press("1")
+        await operator.sees("<< chosen")
+        await operator.press("down", "down", "down")
+        await operator.sees("Enter chooses the selected one instead.")
+        await operator.press("enter")
+        await operator.sees("Restore this backup instead?")
+        await operator.press("enter")
+        await operator.sees("[2 Readiness")
 
 
 async def test_a_line_that_is_cut_while_the_runner_lives_is_taken_up_again() -> None:
