@@ -51,6 +51,25 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
+def span(seconds: float) -> str:
+    """How old, or how long lost, for people: `40 s`, `59 min`, `1 h 32 min`, `1 d 22 h`, with nothing below that.
+
+    `duration` measures work, to the second; of an age, its `59:11` is read as hours.
+    """
+    whole = int(seconds)
+    if whole < 0:
+        return "-" + span(-seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        hours, minutes = whole // 3600, whole % 3600 // 60
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    days, hours = whole // 86_400, whole % 86_400 // 3600
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
 def count(number: int) -> str:
     """`48 210 991`: grouped with narrow gaps that no locale mistakes for a decimal mark."""
     return f"{number:,}".replace(",", " ")

@@ -13,7 +13,7 @@ from engines.session.moves import left_behind
 from engines.session.plan import GateKind
 from engines.session.record import record
 from engines.session.state import SessionState, StepState
-from engines.text import both_zones, duration, parse_stamp
+from engines.text import both_zones, duration, parse_stamp, span
 from tui.keys import Pressed, bindings
 from tui.pages import LIVE
 from tui.theme import BOLD, DIM, PLAIN, WARY
@@ -61,7 +61,8 @@ def told(view: View) -> Iterator[Piece]:
     yield from _record(view)
     yield from _times(state)
     if LIVE in state.grids:
-        yield f"Validation  {tally(state.grids[LIVE].rows)}", PLAIN
+        what = "Validation before the undo" if state.puts_back else "Validation"
+        yield f"{what}  {tally(state.grids[LIVE].rows)}", PLAIN
     if state.ended:
         yield from _listed("Left behind", state.ended.left_behind)
     else:
@@ -120,8 +121,8 @@ def _times(state: SessionState) -> Iterator[Piece]:
         yield f"  {', '.join(told)}", PLAIN
     loss = state.plan.loss if state.plan else None
     if loss is not None:
-        span = f"{both_zones(parse_stamp(loss.start))} to {both_zones(parse_stamp(loss.end))}"
-        yield f"  lost: {duration(loss.seconds)} of writes, {span}", PLAIN
+        between = f"{both_zones(parse_stamp(loss.start))} to {both_zones(parse_stamp(loss.end))}"
+        yield f"  lost: {span(loss.seconds)} of writes, {between}", PLAIN
 
 
 def _listed(heading: str, lines: Iterable[str], nothing: str = "") -> Iterator[Piece]:

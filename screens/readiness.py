@@ -11,8 +11,8 @@ from textual.widgets import Static
 
 from engines.checks import Panel
 from engines.session.plan import PlanKind
-from engines.session.state import SessionState, StepState
-from engines.text import drawable, duration
+from engines.session.state import SessionState, Status, StepState
+from engines.text import drawable, duration, span
 from tui.keys import Pressed, bindings
 from tui.theme import BOLD
 from tui.view import Page, View
@@ -64,8 +64,8 @@ class ReadinessScreen(Screen[None]):
             return
         state = view.state
         steps = prepared(state)
-        # Once everything is prepared the checks need the room more.
-        self.set_class(bool(steps) and all(known.status.settled for known in steps), "-prepared")
+        # Once nothing is being prepared, because it is done or because a step failed, the checks need the room more.
+        self.set_class(_stands_still(steps), "-prepared")
         panel = self.query_one("#steps", Rows)
         show_steps(panel, steps, view, "Preparation")
         show_checks(self.query_one("#space", Rows), of_panel(state, Panel.SPACE), "Disk space")
@@ -116,10 +116,15 @@ def prepared(state: SessionState) -> tuple[StepState, ...]:
     return tuple(known for known in steps if known.revision == latest)
 
 
+def _stands_still(steps: tuple[StepState, ...]) -> bool:
+    failed = any(known.status in (Status.FAILED, Status.UNKNOWN) for known in steps)
+    return failed or (bool(steps) and all(known.status.settled for known in steps))
+
+
 def _plan(state: SessionState) -> Text:
     plan = state.plan
     if plan is None or plan.kind is PlanKind.PREPARE:
         return Text("")
-    loss = f", loses {duration(plan.loss.seconds)}" if plan.loss else ""
+    loss = f", loses {span(plan.loss.seconds)}" if plan.loss else ""
     estimate = f", about {duration(plan.estimate)}" if plan.estimate else ""
     return Text(f"Plan {plan.revision}: {len(plan.steps)} steps{estimate}{loss}. v reads it.", style=BOLD)

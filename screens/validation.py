@@ -9,9 +9,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from engines.checks import Panel
-from engines.session.state import Grid
+from engines.session.state import Grid, SessionState
 from engines.text import both_zones, drawable
 from tui.keys import Pressed, bindings
+from tui.pages import LIVE
 from tui.view import Page, View
 from tui.widgets.checks import about, of_panel, show_checks
 from tui.widgets.frame import framed, show_frame
@@ -58,7 +59,7 @@ class ValidationScreen(Screen[None]):
         panel.show(
             [row.table for row in rows],
             lambda index, width: grid_line(rows[index], width),
-            heading=f"Validation of the {grid.where}" if grid else "Validation",
+            heading=_heading(grid, view.state) if grid else "Validation",
             head=head(max(panel.size.width - 2, 0)) if rows else None,
             note=tally(rows),
             empty="Nothing was counted: no table is expected." if grid else "Nothing has been counted yet.",
@@ -85,7 +86,8 @@ class ValidationScreen(Screen[None]):
             row = next((row for row in grid.rows if row.table == self.focused.selected), None)
             if row is None:
                 return Text("")
-            told = f"{row.table}: {row.verdict}, expected {row.expected or 'nothing'}; {row.source}"
+            source = f"; {row.source}" if row.source else ""
+            told = f"{row.table}: {row.verdict}, expected {row.expected or 'nothing'}{source}"
             return Text(drawable(f"{told}. Counted {both_zones(grid.at)}"))
         return about(self.view.state.checks.get(self.subject))
 
@@ -96,6 +98,11 @@ class ValidationScreen(Screen[None]):
 
     def action_press(self, key: str) -> None:
         self.post_message(Pressed(key, self.subject))
+
+
+def _heading(grid: Grid, state: SessionState) -> str:
+    before = ", before the undo" if grid.where == LIVE and state.puts_back else ""
+    return f"Validation of the {grid.where}{before}"
 
 
 def shown_grid(view: View) -> Grid | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.segment import Segments
-from rich.text import Text
 from rich.traceback import Traceback
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -24,7 +23,7 @@ from engines.errors import RestoreError
 from engines.incident import Incident
 from engines.recipes.mysql.exploring import staged
 from engines.recipes.mysql.until import Until, stops_before, until_of
-from engines.session.commands import Command
+from engines.session.commands import Choose, Command
 from engines.session.events import Ending
 from engines.session.plan import log_name
 from engines.session.state import SessionState
@@ -45,6 +44,7 @@ from tui.hints import hint
 from tui.keys import Pressed
 from tui.link import Link
 from tui.logs import LogReader
+from tui.output import tell
 from tui.outside import Outside, real
 from tui.pages import NextKey, page_for
 from tui.pasting import pasted
@@ -72,6 +72,7 @@ class Opening:
     name: str = ""  # the operator's
     hints: bool = False  # first-time hints
     read_only: bool = False
+    parting: bool = True  # say at the end where the session stands; a demo says it itself
 
 
 class Console(App[int]):
@@ -111,6 +112,7 @@ class Console(App[int]):
         self._reader = LogReader()
         self._reading = False  # a piece of a log is on its way
         self._asking = False  # a command is on its way
+        self.parting: tuple[str, ...] = ()  # lines: what is said once the terminal is the shell's again
         self._hidden: set[Page] = set()  # pages whose hint is hidden
         if not self.current_theme.ansi:
             self.register_theme(THEME)
@@ -156,15 +158,17 @@ class Console(App[int]):
     def leave(self, code: int | None = None) -> None:
         """End the console. A session goes on without it."""
         state, folder = self.link.state, self.link.folder
-        message = None
+        said: list[str] = []
         if state.ended is not None:
-            message = f"Session {state.id}: {state.ended.how}. Record: {folder / 'session.toml'}"
+            said = [f"Session {state.id}: {state.ended.how}.", f"Record: {folder / 'session.toml'}"]
             code = code if code is not None else int(state.ended.how is Ending.ABANDONED)
         elif state.begun is not None:
             again = "resume" if self.link.line is Line.GONE else "attach"
-            message = f"Session {state.id} goes on without this console. Back to it: reinstate {again} {state.id}"
-            message = pasted(message, self.opening.config_path)
-        self.exit(return_code=code or 0, message=Text(drawable(message)) if message else None)
+            back = pasted(f"reinstate {again} {state.id}", self.opening.config_path)
+            how = "waits: its runner is gone" if self.link.line is Line.GONE else "goes on without this console"
+            said = [f"Session {state.id} {how}. Back to it:", f"  {back}"]
+        self.parting = tuple(drawable(line) for line in said) if self.opening.parting else ()
+        self.exit(return_code=code or 0)
 
     # -- opening and joining ------------------------------------------------------------------------------
 
@@ -439,6 +443,9 @@ class Console(App[int]):
         else:
             if modal is not None:
                 modal.dismiss()
+            if isinstance(command, Choose):
+                self.next_key.call_back()
+                self.show()
         finally:
             self._asking = False
 
@@ -457,6 +464,8 @@ def run(opening: Opening) -> int:
     """Open the console and return its exit code. `environment.prepare` was called before this was imported."""
     console = Console(opening)
     console.run(mouse=False)  # the terminal's own selection and copying stay as they are
+    for line in console.parting:
+        tell(line)  # Textual would break it at the terminal's edge; a command that is copied has to be one line
     return console.return_code or 0
 
 

@@ -9,7 +9,7 @@ from engines.session.authority import may_break_glass, names_for
 from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
-from engines.text import both_zones, duration, parse_stamp
+from engines.text import both_zones, parse_stamp, span
 from screens.modals.form import Field, Form
 from screens.modals.question import Answer, Question
 from tui.blocked import blocked
@@ -158,7 +158,7 @@ def _at_stake(state: SessionState) -> list[str]:
             f"backup {plan.backup.name}, {plan.backup.status}, taken {both_zones(parse_stamp(plan.backup.taken_at))}"
         )
     if plan.loss is not None:
-        lines.append(f"lost: {duration(plan.loss.seconds)} of writes")
+        lines.append(f"lost: {span(plan.loss.seconds)} of writes")
     if STAGED in state.grids and not state.did_anything_destructive:
         lines.append(f"validation of the staged copy: {tally(state.grids[STAGED].rows)} (page 4)")
     return lines

@@ -83,8 +83,10 @@ class Link:
                 case Progress():
                     self.progress = said
                 case Trouble(text=text):
-                    self.trouble = text
-                    self._changed()
+                    # Once the session has ended its runner leaves: how the line broke then is no trouble of anybody's.
+                    if runner.state.ended is None:
+                        self.trouble = text
+                        self._changed()
                 case Gone():
                     return
 

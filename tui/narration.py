@@ -32,7 +32,7 @@ from engines.session.events import (
 )
 from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
-from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size
+from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size, span
 from tui.pages import at_stake, taken_up
 
 _RESULTS = {Result.DONE: "done", Result.FAILED: "FAILED", Result.SKIPPED: "skipped", Result.UNKNOWN: "UNKNOWN"}
@@ -142,11 +142,11 @@ def _plan_lines(plan: Plan, digest: str) -> Iterator[str]:
         yield f"            sha256 {plan.backup.sha256 or 'not known before it is staged'}"
     if plan.loss is not None:
         yield (
-            f"  loss      {duration(plan.loss.seconds)}: what was written from {clock(parse_stamp(plan.loss.start))} "
+            f"  loss      {span(plan.loss.seconds)}: what was written from {clock(parse_stamp(plan.loss.start))} "
             f"to {clock(parse_stamp(plan.loss.end))} does not come back"
         )
     if plan.estimate is not None:
-        against = f", objective {duration(plan.objective)}" if plan.objective else ""
+        against = f", objective {span(plan.objective)}" if plan.objective else ""
         yield f"  estimate  {duration(plan.estimate)} of work, people's waiting apart{against}"
     if plan.incident:
         yield f"  incident  {plan.incident}"

@@ -66,6 +66,10 @@ class NextKey:
     def went(self, page: Page, *, by_hand: bool) -> None:
         self._astray = by_hand and page is not self.page
 
+    def call_back(self) -> None:
+        """What the operator went elsewhere for is done: follow the next key again."""
+        self._astray = False
+
     def read_yet(self) -> bool:
         """Has the question been on the screen for long enough, and is Enter not just held down or bouncing?"""
         now = time.monotonic()
@@ -235,7 +239,7 @@ def _here(state: SessionState, ask: Ask) -> Next:
         case AskKind.APPROVE:
             return Next(f"{ask.text} Enter shows the plan.", "approve")
         case AskKind.CHECKS:
-            return Next(ask.text, "first one")
+            return Next(ask.text, "choose")
         case _:
             return Next(_stuck(state, ask), "choose")
 

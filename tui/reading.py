@@ -26,7 +26,7 @@ from engines.session import verify as verifying
 from engines.session.plan import digest
 from engines.session.record import record
 from engines.targets import Target
-from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, stamp, utc_now
+from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, span, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
 from tui.pasting import pasted
@@ -227,7 +227,7 @@ def backups(arguments: argparse.Namespace) -> int:
             (
                 str(one.status),
                 clock(one.taken_at),
-                duration((utc_now() - one.taken_at).total_seconds()),
+                span(max((utc_now() - one.taken_at).total_seconds(), 0)),
                 size(one.size),
                 shown(one.name),
                 one.kind,

@@ -147,12 +147,15 @@ def demo(arguments: argparse.Namespace) -> int:
         if wants_plain(arguments):
             return _demo_plain(arguments, made)
         config = load(made.config, privileged=privileged())
-        return _open(arguments, config=config, target=made.target, incident=made.incident, hints=True)
+        return _open(arguments, config=config, target=made.target, incident=made.incident, demo=True)
     finally:
         record = stop(made)
+        ended = store.open_session(record.parent).state.ended if record is not None else None
         if record is not None and not wants_plain(arguments):
+            if ended is not None:
+                tell(f"Session {record.parent.name}: {ended.how}.")
             out(f"Record: {record}")
-        if record is not None and store.open_session(record.parent).state.ended is None:
+        if record is not None and ended is None:
             tell(f"Its session is unfinished. Take it up again: {made.again}")
         tell(f"What ran for the sandbox has ended. Its folder stays until you remove it: rm -r {made.folder}")
 
@@ -275,7 +278,7 @@ def _open(
     target: str | None = None,
     incident: Path | None = None,
     folder: Path | None = None,
-    hints: bool = False,
+    demo: bool = False,
     until: Until | None = None,
 ) -> int:
     from tui.environment import prepare  # here: it must come before the first import of Textual
@@ -292,7 +295,8 @@ def _open(
             folder=folder,
             until=until,
             name=operator_name(arguments),
-            hints=hints,
+            hints=demo,
+            parting=not demo,  # the demo says it, once its runner has ended too
         )
     )
 

@@ -57,14 +57,6 @@ class Hold:
             self._lost = mine != 1
             return not self._lost
 
-    def require(self) -> None:
-        """Raises RestoreError where the lock is gone: then nobody knows who else has begun."""
-        if not self.held():
-            raise RestoreError(
-                "The connection that keeps others out was lost. The step was not begun.",
-                "Look whether somebody else has begun a restore, then go on (r): the lock is taken anew.",
-            )
-
 
 @contextmanager
 def hold(place: Place, login: Login, schema: str) -> Iterator[Hold]:

@@ -90,9 +90,14 @@ class ProgramFailed(RestoreError):
         return frozenset(one.code for one in self.complaints if one.code is not None)
 
 
+def spellings(tool: Tool, flavour: Flavour) -> tuple[str, ...]:
+    """The names that a program may have, its own kind's first."""
+    return (_MARIADB[tool], tool.value) if flavour is Flavour.MARIADB else (tool.value,)
+
+
 def find(tool: Tool, flavour: Flavour, folders: Sequence[Path] = ()) -> Program:
     """The program of this kind of server: in `folders`, else on PATH. Raises RestoreError that says what is there."""
-    names = (_MARIADB[tool], tool.value) if flavour is Flavour.MARIADB else (tool.value,)
+    names = spellings(tool, flavour)
     seen: list[str] = []
     for folder in (*map(str, folders), None):
         for name in names:

@@ -5,27 +5,16 @@ Many machines have MariaDB's programs under MySQL's names. Running them is other
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from engines.checks import Check, fail, ok, warn
 from engines.errors import RestoreError
-from engines.mysql.flavour import Flavour, Version, parse_version
+from engines.mysql import programs
+from engines.mysql.flavour import Flavour, Version
 from engines.mysql.intent import Intent
-from engines.process import Command, captured, find_program
+from engines.process import Command, find_program
 from engines.text import drawable
-
-NAMES: Mapping[str, str] = {
-    "mysql": "mariadb",
-    "mysqldump": "mariadb-dump",
-    "mysqlbinlog": "mariadb-binlog",
-    "mysqlcheck": "mariadb-check",
-}
-# "Ver 10.19 Distrib 10.11.18-MariaDB", "from 11.8.2-MariaDB", "Ver 9.7.4": the last is the program's own number.
-_VERSION = re.compile(r"(?:Distrib|from|Ver)\s+(\d[\w.-]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +43,22 @@ def look_for(flavour: Flavour, names: Sequence[str], path: str | None = None) ->
 
 
 def _best(flavour: Flavour, name: str, path: str | None) -> Tool:
-    spelled = (NAMES[name], name) if flavour is Flavour.MARIADB else (name,)
-    found = [_look_at(one, path) for one in spelled]
+    tool = programs.Tool(name)
+    found = [_look_at(tool, one, path) for one in programs.spellings(tool, flavour)]
     fitting = (one for one in found if one.flavour is flavour)
     there = (one for one in found if one.path)
     return next(fitting, None) or next(there, None) or found[0]
 
 
-def _look_at(name: str, path: str | None) -> Tool:
+def _look_at(tool: programs.Tool, name: str, path: str | None) -> Tool:
     env = {"PATH": path} if path is not None else {}
+    file = ""
     try:
         file = find_program(Command((name,), env=env))
-        ended, output = captured(Command((file, "--no-defaults", "--version"), timeout=20.0), limit=64_000)
+        found = programs.look_at(tool, file)
     except RestoreError as error:
-        return Tool(name, "", None, None, error.message)
-    if not ended.ok:
-        return Tool(name, file, None, None, f"{file} --version: {ended.reason}")
-    told = output.decode(errors="replace")
-    # MariaDB's mysqlbinlog does not say whose it is, but what it is a link to does.
-    ours = any(Path(one).name.startswith("mariadb") for one in (file, os.path.realpath(file)))
-    flavour = Flavour.MARIADB if ours or "mariadb" in told.lower() else Flavour.MYSQL
-    numbers = _VERSION.findall(told)
-    return Tool(name, file, flavour, parse_version(numbers[-1], flavour.value) if numbers else None)
+        return Tool(name, file, None, None, error.message)
+    return Tool(name, file, found.flavour, found.version)
 
 
 def tools(server: Version, found: Sequence[Tool]) -> Iterator[Check]:

@@ -60,7 +60,7 @@ STOPPING = (
         "take the application out of maintenance mode",
         off="maintenance mode is on",
         on="maintenance mode is off",
-        note="Web requests write too, so this comes before the database is replaced.",
+        note="Web requests write too: what they wrote from here on would be lost.",
         without="Web requests write too: make sure that nobody reaches the application.",
     ),
     Stopping(

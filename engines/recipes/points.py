@@ -204,13 +204,6 @@ def place_of(table: Mapping[str, object], target: MysqlTarget) -> Place:
         ) from error
 
 
-def expected_of(table: Mapping[str, object]) -> Digest | None:
-    """The hash that `to_table` wrote, or None where nothing lists the backup."""
-    if not table.get("digest"):
-        return None
-    return Digest(str(table["algorithm"]), str(table["digest"]), str(table.get("listed_in", "")))
-
-
 def _number(table: Mapping[str, object], name: str) -> int:
     value = table[name]
     if not isinstance(value, int):

@@ -20,7 +20,7 @@ from engines.recipes.readiness import incident_of
 from engines.recipes.steps import lost
 from engines.session.state import SessionState
 from engines.targets import Application, Target
-from engines.text import clock, drawable, duration, parse_stamp, utc_now
+from engines.text import clock, drawable, parse_stamp, span, utc_now
 from engines.values import moment
 
 LOSS = "Data loss"
@@ -96,8 +96,8 @@ def data_loss(state: SessionState, since: datetime, limit: timedelta, whose: str
     """Is what no restore brings back, from `since` on, within what may be lost?"""
     loss = lost(state, since)
     words = (
-        f"{duration(loss.seconds)} of writes, from {clock(parse_stamp(loss.start))} to {clock(parse_stamp(loss.end))}; "
-        f"{whose} is {duration(limit.total_seconds())}"
+        f"{span(loss.seconds)} of writes, from {clock(parse_stamp(loss.start))} to {clock(parse_stamp(loss.end))}; "
+        f"{whose} is {span(limit.total_seconds())}"
     )
     if loss.seconds <= limit.total_seconds():
         return checks.ok(LOSS, words)

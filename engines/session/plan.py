@@ -48,7 +48,7 @@ class Step:
     action: str  # name of the work in the recipe
     shows: tuple[str, ...]  # the exact commands, or the action in words
     role: Role = Role.OPERATOR
-    undo: str = ""  # how it is undone; empty where nothing is changed
+    undo: str = ""  # how it is undone; empty where there is nothing to undo
     note: str = ""
     gates: tuple[Gate, ...] = ()
     destructive: bool = False  # rule 1 guards it

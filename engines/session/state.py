@@ -230,6 +230,11 @@ class SessionState:
     def did_anything_destructive(self) -> bool:
         return any(known.step.destructive and known.attempt > 0 for known in self.steps)
 
+    @property
+    def puts_back(self) -> bool:
+        """Has an undo begun to put the old database back? What was counted in the live one before is no longer it."""
+        return any(known.plan is PlanKind.UNDO and known.step.destructive and known.attempt > 0 for known in self.steps)
+
     def did(self, action: str) -> bool:
         """Was a step with this action begun at all? A step that failed half-way was."""
         return any(known.step.action == action and known.attempt > 0 for known in self.steps)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,10 +148,6 @@ class Work:
         if not ended.ok:
             raise RestoreError(f"{what} failed: {shown(command)}: {ended.reason}.", hint)
         return ended
-
-    def mapping(self, action: str) -> Mapping[str, object]:
-        """The facts that an earlier step found."""
-        return self.state.facts(action)
 
     def close(self) -> StepLog:
         """The finished log's name, size and digest, for the journal."""

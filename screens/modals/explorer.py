@@ -187,8 +187,12 @@ def about(row: Row | None) -> Text:
         statement = " ".join(row.statements[0].split())
         cut = f"{statement[:_SHORT]}… (c: the whole text)" if len(statement) > _SHORT else statement
         others = len(row.statements) - 1 + row.more
-        text.append("\n" + drawable(f"{cut}{f' and {others} more statements (c)' if others else ''}"))
+        text.append("\n" + drawable(f"{cut}{f' and {_more(others)} (c)' if others else ''}"))
     return text
+
+
+def _more(statements: int) -> str:
+    return f"{count(statements)} more statement{'s' if statements != 1 else ''}"
 
 
 def whole(row: Row) -> list[str]:
@@ -198,7 +202,7 @@ def whole(row: Row) -> list[str]:
     for statement in row.statements:
         lines += ["", *statement.splitlines()]
     if row.more:
-        lines += ["", f"and {count(row.more)} more statements"]
+        lines += ["", f"and {_more(row.more)}"]
     if not row.statements:
         lines += ["", "The log has rows, not the statement that changed them."]
     return lines

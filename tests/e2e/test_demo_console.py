@@ -76,6 +76,8 @@ def test_the_demo_is_carried_to_its_end_by_keys_with_a_hint_on_each_page(
         told = operator.terminal.history()
     (session,) = (sandbox / "state" / "sessions").iterdir()
     assert f"Record: {session / 'session.toml'}" in told.replace("\n", "")
+    assert told.count("Record: ") == 1
+    assert "attach" not in told, "the demo's runner ends with it"
     assert store.open_session(session).state.ended is not None
     until(lambda: in_sandbox(sandbox) == [], "nothing of the sandbox runs any more")
 
@@ -128,5 +130,7 @@ def test_the_demo_on_a_server_is_carried_to_its_end_by_keys_with_a_hint_on_each_
         told = operator.terminal.history()
     (session,) = (sandbox / "state" / "sessions").iterdir()
     assert f"Record: {session / 'session.toml'}" in told.replace("\n", "")
+    assert told.count("Record: ") == 1
+    assert "attach" not in told, "the demo's runner ends with it"
     until(lambda: in_sandbox(sandbox) == [], "nothing of the sandbox runs any more")
     assert [path for path in sandbox.rglob("*") if path.is_socket()] == []

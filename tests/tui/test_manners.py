@@ -14,13 +14,14 @@ from textual.widget import Widget
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.checks import fail
 from engines.errors import Refused
+from engines.recipes.sqlite.plans import undo_plan
 from engines.session import commands as c
-from engines.session.client import Gone
-from engines.session.events import Approved, Ending, NoteAdded, Result, SessionEnded
+from engines.session.client import Gone, Trouble
+from engines.session.events import Approved, BackupChosen, Ending, NoteAdded, Result, SessionEnded, StepEnded, UndoAsked
 from engines.session.plan import PlanKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import FakeRunner, World, joined
-from tests.tui.story import ANA, BLOCKING, CONFIG, PREPARE, RESTORE, Story, backup, many
+from tests.tui.story import ANA, BLOCKING, CONFIG, PREPARE, RESTORE, SHOP, Story, backup, many
 from tui.app import Opening
 from tui.view import Page, Shelf
 from tui.widgets.backups import backup_line
@@ -193,6 +194,22 @@ async def test_a_session_that_is_over_can_only_be_read() -> None:
         await operator.sees("choose what to restore")
 
 
+async def test_what_was_counted_before_an_undo_is_not_shown_as_what_is_live() -> None:
+    told = Story().compared().tell(UndoAsked(ANA, "the wrong backup"))
+    plan = undo_plan(told.state, SHOP, {}, (), "the wrong backup")
+    told.planned(PlanKind.UNDO, plan.steps)
+    world = joined(told)
+    async with at_the_console(world) as operator:
+        await operator.press("4")
+        await operator.sees("Validation of the live database")
+        assert "before the undo" not in operator.screen
+        told.given("6.7").started("6.7")
+        world.happens(StepEnded(step="6.7", result=Result.DONE))
+        await operator.sees("Validation of the live database, before the undo")
+        await operator.press("5")
+        await operator.sees("Validation before the undo")
+
+
 async def test_an_overriding_name_and_reason_reach_the_runner() -> None:
     world = joined(Story().ready().checked(BLOCKING))
     async with at_the_console(world) as operator:
@@ -261,6 +278,25 @@ async def test_another_backup_can_be_chosen_until_the_restore_has_begun() -> Non
         assert world.asked[0].backup["name"] == "shop-2026-11-22T16-00-00Z.sqlite"
 
 
+async def test_once_another_backup_is_chosen_the_console_goes_to_where_it_is_prepared() -> None:
+    told = Story().ready()
+    world = joined(told)
+    assert world.runner is not None
+    world.runner.answers = lambda command: (
+        told.tell(BackupChosen(command.backup)).planned() if isinstance(command, c.Choose) else None
+    )
+    async with at_the_console(world) as operator:
+        await operator.sees("Enter shows the plan")
+        await operator.press("1")
+        await operator.sees("<< chosen")
+        await operator.press("down", "down", "down")
+        await operator.sees("Enter chooses the selected one instead.")
+        await operator.press("enter")
+        await operator.sees("Restore this backup instead?")
+        await operator.press("enter")
+        await operator.sees("[2 Readiness")
+
+
 async def test_a_line_that_is_cut_while_the_runner_lives_is_taken_up_again() -> None:
     world = joined(Story().stopped())
     async with at_the_console(world) as operator:
@@ -274,6 +310,25 @@ async def test_a_line_that_is_cut_while_the_runner_lives_is_taken_up_again() -> 
         await operator.types("still here")
         await operator.press("enter")
         await operator.until(lambda: world.asked == [c.Note("still here")], "the other line is used")
+
+
+async def test_how_the_line_broke_is_told_only_while_the_session_goes_on() -> None:
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7")
+        assert world.runner is not None
+        world.runner.say(Trouble("The line to the runner broke: [Errno 32] Broken pipe"))
+        await operator.sees("Broken pipe")
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("Next: 3.7")
+        world.happens(SessionEnded(Ending.UNDONE))
+        assert world.runner is not None
+        world.runner.say(Trouble("The line to the runner broke: [Errno 32] Broken pipe"))
+        world.runner.say(Gone())
+        await operator.sees("The session is over: undone.")
+        await operator.until(lambda: world.runner is not None and world.runner.closed, "the line is closed")
+        assert "Broken pipe" not in operator.screen
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])

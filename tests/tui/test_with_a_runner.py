@@ -85,6 +85,10 @@ async def test_a_console_that_is_closed_leaves_the_step_running_and_another_one_
         await operator.press("enter")
         await operator.sees("3.3 Replace is under way.")
         await operator.press("q")
+        assert operator.console.parting == (
+            f"Session {session.folder.name} goes on without this console. Back to it:",
+            f"  reinstate attach {session.folder.name}",
+        )
     assert session.mark is not None
     async with at_the_console(RealWorld(session), opening=opening) as operator:
         await operator.sees("3.3 Replace is under way.")

@@ -8,12 +8,12 @@ from rich.text import Text
 
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
-from engines.text import both_zones, clock, drawable, duration, size
+from engines.text import both_zones, clock, drawable, size, span
 from tui.theme import BOLD, DIM, PLAIN, style_of
 from tui.view import Shelf
 from tui.widgets.cells import Line, fit, fit_end
 
-_TAKEN, _AGE, _SIZE, _STATUS = 22, 10, 9, 13
+_TAKEN, _AGE, _SIZE, _STATUS = 22, 11, 8, 13
 
 
 def _name(width: int) -> int:
@@ -38,7 +38,7 @@ def backup_line(backup: Backup, shelf: Shelf, now: datetime, width: int) -> Line
         taken = fit(f"{backup.taken_at:%Y-%m-%d %H:%M}{late}", 18)
         return ((f"{taken} ", PLAIN), status, (" " + fit(fit_end(name, room), room), PLAIN))
     room = _name(width)
-    age = duration(max((now - backup.taken_at).total_seconds(), 0))
+    age = span(max((now - backup.taken_at).total_seconds(), 0))
     taken = fit(clock(backup.taken_at) + late, _TAKEN)
     told = f"{taken} {fit(age, _AGE, right=True)} {fit(_size(backup), _SIZE, right=True)} "
     return ((told, PLAIN), status, (" " + fit(fit_end(name, room), room), PLAIN))
@@ -67,9 +67,7 @@ def about(backup: Backup | None, shelf: Shelf, now: datetime) -> Text:
     text.append(f"{shown(backup.name)}", BOLD)
     text.append(f"  {backup.kind}, {_size(backup)}\n")
     source = "" if backup.taken_at_from == "name" else " (from its modification time)"
-    text.append(
-        f"taken {both_zones(backup.taken_at)}{source}, {duration((now - backup.taken_at).total_seconds())} ago\n"
-    )
+    text.append(f"taken {both_zones(backup.taken_at)}{source}, {span((now - backup.taken_at).total_seconds())} ago\n")
     text.append(f"{lost(backup, shelf, now)}\n")
     text.append(f"{status_word(backup)}: ", style_of(str(backup.status)))
     text.append(drawable(backup.evidence), PLAIN if backup.restorable else BOLD)
@@ -80,13 +78,13 @@ def lost(backup: Backup, shelf: Shelf, now: datetime) -> str:
     """What restoring it would lose, against the incident's start where that is known."""
     alone = "without the logs after it, " if shelf.is_server else ""
     if shelf.incident_start is None:
-        age = duration((now - backup.taken_at).total_seconds())
+        age = span((now - backup.taken_at).total_seconds())
         return f"{alone}restoring it loses what was written in the last {age}"
     before = (shelf.incident_start - backup.taken_at).total_seconds()
     if before < 0:
-        what = f"TAKEN {duration(-before)} AFTER the incident began"
+        what = f"TAKEN {span(-before)} AFTER the incident began"
         return f"{what} ({clock(shelf.incident_start)}): it may hold the damage"
-    good = f"{duration(before)} of good writes before the incident"
+    good = f"{span(before)} of good writes before the incident"
     return f"{alone}restoring it loses {good} ({clock(shelf.incident_start)})"
 
 

@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
-from textual.strip import Strip
 
-from engines.text import count
 from tui.theme import BOLD, DIM
-from tui.widgets.cells import Line, plain, strip, title
+from tui.widgets.cells import Line, plain, title
+from tui.widgets.quiet import Quiet, out_of_sight
 
 Draw = Callable[[int, int], Line]  # index of the row, cells there are
 
@@ -22,17 +20,10 @@ def _nothing(_index: int, _width: int) -> Line:
     return ()
 
 
-class Rows(ScrollView, can_focus=True):
+class Rows(Quiet):
     """Rows under a title; the selected one carries `>` and stays selected by its key when rows change."""
 
-    DEFAULT_CSS = """
-    Rows { height: 1fr; overflow: hidden hidden; scrollbar-size: 0 0; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", show=False),
-        Binding("down", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
         Binding("home", "first", show=False),
         Binding("end", "last", show=False),
     ]
@@ -58,7 +49,6 @@ class Rows(ScrollView, can_focus=True):
         self._draw: Draw = _nothing
         self._index = 0
         self._by_hand = False
-        self._shown: list[Line] = []
 
     # -- what is shown ------------------------------------------------------------------------------------
 
@@ -148,32 +138,12 @@ class Rows(ScrollView, can_focus=True):
             top = self._index - self._visible + 1
         top = max(0, min(top, len(self._keys) - self._visible))
         self.scroll_to(y=top, animate=False, force=True, immediate=True)
-        self._redraw()
-
-    def _redraw(self) -> None:
-        """Draw again those lines that are no longer what the screen shows; a quiet list sends nothing."""
-        lines = [self._line(y) for y in range(self.size.height)]
-        if len(lines) != len(self._shown):
-            self.refresh()
-        else:
-            for y, (line, before) in enumerate(zip(lines, self._shown, strict=True)):
-                if line != before:
-                    self.refresh(Region(0, y, self.size.width, 1))
-        self._shown = lines
+        self.redraw()
 
     def on_resize(self) -> None:
         self._measure()
 
-    def on_focus(self) -> None:
-        self._redraw()
-
-    def on_blur(self) -> None:
-        self._redraw()
-
-    def render_line(self, y: int) -> Strip:
-        return strip(self._line(y), self.size.width, self.rich_style)
-
-    def _line(self, y: int) -> Line:
+    def line(self, y: int) -> Line:
         width = self.size.width
         if y == 0:
             return title(self._heading, self._whole_note(), width, focused=self.has_focus)
@@ -191,9 +161,6 @@ class Rows(ScrollView, can_focus=True):
         return ((marker, BOLD), *((text, style + BOLD) for text, style in row))
 
     def _whole_note(self) -> str:
-        below = len(self._keys) - int(self.scroll_y) - self._visible
         above = int(self.scroll_y)
-        more = " ".join(
-            word for word in (f"↑{count(above)}" if above else "", f"↓{count(below)}" if below > 0 else "") if word
-        )
+        more = out_of_sight(above, len(self._keys) - above - self._visible)
         return " · ".join(word for word in (self._note, more) if word)

@@ -76,7 +76,9 @@ def exact(step: Step) -> list[str]:
         lines = ["Nothing is done: it is not configured for this target, and is recorded as skipped.", ""]
     else:
         lines = ["Exactly this is done:", *(f"  {line}" for line in step.shows), ""]
-        lines.append(f"Undo: {step.undo or 'none needed, nothing is changed'}")
+        # Not "nothing is changed": what a configured command does is not known here.
+        back = "none needed" + (": it takes back what an earlier step changed" if step.params.get("puts_right") else "")
+        lines.append(f"Undo: {step.undo or back}")
     if step.note:
         lines.append(f"Note: {step.note}")
     lines.append(

@@ -24,6 +24,7 @@ from typing import IO, Final
 from engines.errors import RestoreError
 from engines.mysql.connect import connected, write_option_file
 from engines.mysql.flavour import Flavour
+from engines.mysql.replay.executed import must_be_new
 from engines.mysql.replay.feed import Begun, Feed
 from engines.mysql.replay.plan import Gtids, ReplayPlan
 from engines.mysql.replay.programs import (
@@ -34,7 +35,6 @@ from engines.mysql.replay.programs import (
     mysqlbinlog_failure,
     shows,
 )
-from engines.mysql.replay.progressed import must_be_new
 from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
 from engines.process import Piped, start_piped
 from engines.text import count, drawable, duration, size

@@ -81,10 +81,10 @@ def test_a_loss_beyond_what_may_be_lost_fails() -> None:
     accepted = {"max_loss_accepted": hour, "accepted_by": "ivo"}
     cases: tuple[tuple[SessionState, Verdict | None, str], ...] = (
         (chosen(ago), None, ""),
-        (chosen(ago, objective(rpo=hour)), Verdict.OK, "the report's RPO is 1:00:00"),
-        (chosen(ago, objective(rpo=half)), Verdict.FAIL, "the report's RPO is 30:00"),
-        (chosen(ago, objective(rpo=half, **accepted)), Verdict.OK, "the loss accepted by ivo is 1:00:00"),
-        (chosen(ago, None, target=replace(TARGET, rpo=half)), Verdict.FAIL, "the target's RPO is 30:00"),
+        (chosen(ago, objective(rpo=hour)), Verdict.OK, "the report's RPO is 1 h"),
+        (chosen(ago, objective(rpo=half)), Verdict.FAIL, "the report's RPO is 30 min"),
+        (chosen(ago, objective(rpo=half, **accepted)), Verdict.OK, "the loss accepted by ivo is 1 h"),
+        (chosen(ago, None, target=replace(TARGET, rpo=half)), Verdict.FAIL, "the target's RPO is 30 min"),
         (chosen(ago, objective(rpo=hour), target=replace(TARGET, rpo=half)), Verdict.OK, "the report's RPO"),
     )
     for state, expected, words in cases:

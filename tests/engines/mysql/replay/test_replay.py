@@ -14,12 +14,11 @@ from engines.errors import Refused, RestoreError
 from engines.mysql.binlogs.chain import Coordinates, chain
 from engines.mysql.binlogs.moments import StopKind, StopPoint, stop_point
 from engines.mysql.binlogs.transactions import search
-from engines.mysql.connect import Place, connected
+from engines.mysql.connect import Place
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.pipeline import replay
 from engines.mysql.replay.plan import Gtids, NotStaged, ReplayPlan, plan_replay
 from engines.mysql.replay.programs import Programs
-from engines.mysql.replay.progressed import Far, continued, how_far
 from engines.mysql.replay.ways import Hooks, ReplayProgress
 from tests.engines.mysql.replay.source import Source, checksums, executed, position
 from tests.servers.databases import FLAVOURS, Build, Server, build_of
@@ -182,7 +181,7 @@ def test_gtids_that_the_target_has_executed_are_refused_or_replayed_as_new(
     assert checksums(server, source.schema) == then
 
 
-def test_kept_gtids_prove_how_far_an_interrupted_replay_came(
+def test_an_interrupted_replay_that_keeps_gtids_is_not_begun_again_over_what_it_left(
     start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
     build = build_of(Flavour.MYSQL)
@@ -191,32 +190,16 @@ def test_kept_gtids_prove_how_far_an_interrupted_replay_came(
     source = Source(server, server.new_schema("shop"), tmp_path)
     source.take_dump()
     source.work(40)
-    then = checksums(server, source.schema)
     source.load(source.schema, target)
     plan = plan_replay(
         source.chain(), stop_point("end"), source=source.schema, gtids=Gtids.KEPT, executed=executed(target)
     )
-    with connected(target.place, target.login) as connection:
-        begin = how_far(connection, plan)
-        assert isinstance(begin, Far)
-        assert (begin.file, begin.position, begin.transactions) == (*plan.start, 0)
     with proxied(target.port) as proxy:
         into = replace(source.into(target), place=Place("127.0.0.1", proxy.port))
         with pytest.raises(RestoreError, match="unfinished"):
             replay(plan, into, Hooks(opened=lambda _: proxy.cut_after(3_000)), programs=programs(target))
-    with connected(target.place, target.login) as connection:
-        far = how_far(connection, plan)
-        assert isinstance(far, Far)
-        with pytest.raises(RestoreError, match="executed"):
-            replay(plan, source.into(target), programs=programs(target))
-        rest = continued(plan, far)
-        assert 0 < far.transactions < plan.transactions
-        assert rest.transactions == plan.transactions - far.transactions
-        replay(rest, source.into(target), programs=programs(target))
-        assert checksums(target, source.schema) == then
-        done = how_far(connection, plan)
-        assert isinstance(done, Far)
-        assert done.transactions == plan.transactions
+    with pytest.raises(Refused, match="would leave them out silently"):
+        replay(plan, source.into(target), programs=programs(target))
 
 
 @pytest.mark.parametrize("build", FLAVOURS, ids=lambda build: build.name)
