@@ -15,7 +15,7 @@ from engines import checks
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.checksums import shown
 from engines.checks import Check, Verdict
-from engines.text import clock, duration, size
+from engines.text import clock, size, span
 
 NAME = "newest verified backup"
 STALE = 2.0  # schedule intervals without a verified backup: FAIL
@@ -156,5 +156,5 @@ def _gaps(there: Sequence[Backup], every: timedelta, now: datetime) -> Iterator[
     )
 
 
-def _span(span: timedelta) -> str:
-    return duration(span.total_seconds())
+def _span(time: timedelta) -> str:
+    return span(time.total_seconds())

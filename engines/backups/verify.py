@@ -16,7 +16,7 @@ from time import monotonic, sleep
 
 from engines.backups import bucket
 from engines.backups.bucket import with_sidecar
-from engines.backups.catalogue import Backup, Catalogue, Status, unusable
+from engines.backups.catalogue import Backup, Status, unusable
 from engines.backups.checksums import Digest, shown
 from engines.backups.places import FileAt, ObjectAt, Service
 from engines.backups.reading import opened
@@ -31,7 +31,6 @@ TOLD_EVERY = 0.25  # seconds between two progress reports of one file
 ASKED = 50  # objects: of the newest ones the service is asked for the checksum that it keeps
 _PENDING = (Status.UNCHECKED, Status.CHECKING)
 _ASKABLE = (*_PENDING, Status.NOT_LISTED)
-_JUDGED = (Status.VERIFIED, Status.WEAK, Status.MISMATCH)
 
 
 class _Stopped(Exception):
@@ -195,23 +194,6 @@ def judged(backup: Backup, actual: Digest) -> Backup:
         evidence += f"; {actual.algorithm} can be forged, so this shows only that there was no accident"
         return replace(_settled(backup, Status.WEAK, evidence), actual=actual)
     return replace(_settled(backup, Status.VERIFIED, evidence), actual=actual)
-
-
-def remembered(catalogue: Catalogue, known: Iterable[Backup]) -> Catalogue:
-    """A catalogue read anew, with the verdicts of `known` for files that have not changed since."""
-    verdicts = {backup.place: backup for backup in known if backup.status in _JUDGED and backup.actual}
-    return replace(
-        catalogue,
-        backups=tuple(_recall(backup, verdicts.get(backup.place)) for backup in catalogue.backups),
-    )
-
-
-def _recall(backup: Backup, earlier: Backup | None) -> Backup:
-    if earlier is None or earlier.actual is None or backup.expected is None:
-        return backup
-    if backup.status is not Status.UNCHECKED or backup.expected.algorithm != earlier.actual.algorithm:
-        return backup
-    return judged(backup, earlier.actual)
 
 
 def _hash(backup: Backup, algorithm: str, progress: Progress, stop: Stop) -> str:

@@ -17,7 +17,7 @@ from engines.people import Role
 from engines.session.plan import GateKind
 from engines.session.record import measures, people
 from engines.session.state import CheckState, Grid, SessionState, Status, StepState
-from engines.text import clock, count, drawable, duration, parse_stamp, size
+from engines.text import clock, count, drawable, duration, parse_stamp, size, span
 
 _SAID = {
     GateKind.TYPED: "typed the target's name for",
@@ -141,7 +141,7 @@ def _summary(state: SessionState) -> Iterable[tuple[str, str]]:
     yield "Work, and waiting for people", f"{_lasted(found['working_seconds'])}, {_lasted(found['waiting_seconds'])}"
     if plan is not None and plan.loss is not None:
         loss = plan.loss
-        yield "Writes lost", f"{duration(loss.seconds)}, from {_moment(loss.start)} to {_moment(loss.end)}"
+        yield "Writes lost", f"{span(loss.seconds)}, from {_moment(loss.start)} to {_moment(loss.end)}"
     yield "Objective", _objective(state, found["until_restored_seconds"])
     if state.break_glass:
         yield "Break-glass", "; ".join(dict.fromkeys(state.break_glass))

@@ -38,6 +38,7 @@ DB1 = MysqlTarget(
     login=Path("/etc/reinstate/shop.cnf"),
     backups="s3://shop-db-backups/nightly",
     host="db1",
+    snapshots="/var/lib/reinstate/snapshots/shop",
 )
 CONFIG = Config({"shop": DB1}, Path("/var/lib/reinstate"), PEOPLE)
 BEGAN = datetime.fromtimestamp(NOON + 30, UTC)  # the first bad write

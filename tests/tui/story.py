@@ -90,7 +90,7 @@ RESTORE = restore_plan(SessionState(backup=BACKUP), SHOP, _found()).steps
 CHECKS = (
     Check("staging", Panel.SPACE, Verdict.OK, "statvfs /srv/shop", "", 812_000_000, 120_400_000_000),
     Check("safety snapshot", Panel.SPACE, Verdict.OK, "statvfs /var/lib", "", 1_700_000_000, 120_400_000_000),
-    ok("newest verified backup", "shop-2026-11-22T20-00-00Z.sqlite was taken 4:11 ago, one is due every 1:00:00"),
+    ok("newest verified backup", "shop-2026-11-22T20-00-00Z.sqlite was taken 4 min ago, one is due every 1 h"),
     ok("who else is there", "3 processes have the database open: 2 php, 1 cron"),
     warn("survives the terminal", "in an OS session of its own, but systemd may end it", "Run inside tmux."),
     ok("commands", "9 of 9 configured commands exist"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from engines.backups import verify as module
 from engines.backups.catalogue import Backup, Status, read
 from engines.backups.reading import not_a_file
-from engines.backups.verify import BUFFER, remembered, verify, verify_all
+from engines.backups.verify import BUFFER, verify, verify_all
 from tests.engines.backups.folder import fill, only, verified, without_rights
 
 names = st.text(
@@ -437,29 +437,3 @@ def test_the_verdict_is_always_that_of_sha256sum(files: dict[str, tuple[bytes, b
         }
         ours = verify_all(read(folder).backups, lambda _backup: None, never)
     assert {backup.name: backup.restorable for backup in ours} == theirs
-
-
-def test_verdicts_are_remembered_for_files_that_did_not_change(tmp_path: Path) -> None:
-    results = verify_all(hours(tmp_path, 3), lambda _backup: None, never)
-    again = remembered(read(tmp_path), results)
-    assert again.backups == results
-    changed_file = results[0].path
-    changed_file.write_bytes(b"something else")
-    again = remembered(read(tmp_path), results)
-    assert [backup.status for backup in again.backups] == [Status.UNCHECKED, Status.VERIFIED, Status.VERIFIED]
-
-
-def test_a_new_listing_is_held_against_the_bytes_that_were_read(tmp_path: Path) -> None:
-    results = verify_all(hours(tmp_path, 1), lambda _backup: None, never)
-    (tmp_path / "checksums.txt").write_text(f"# signed\n{'1' * 64}  {results[0].name}\n")
-    (backup,) = remembered(read(tmp_path), results).backups
-    assert backup.status is Status.MISMATCH
-    assert "checksums.txt line 2 says 1111" in backup.evidence
-
-
-def test_another_algorithm_or_a_lost_listing_is_not_answered_from_memory(tmp_path: Path) -> None:
-    results = verify_all(hours(tmp_path, 1), lambda _backup: None, never)
-    (tmp_path / "checksums.txt").write_text(f"{'1' * 32}  {results[0].name}\n")
-    assert only(remembered(read(tmp_path), results)).status is Status.UNCHECKED
-    (tmp_path / "checksums.txt").unlink()
-    assert only(remembered(read(tmp_path), results)).status is Status.NOT_LISTED

@@ -12,6 +12,7 @@ import pytest
 from engines import shelf
 from engines.backups import kept
 from engines.backups.catalogue import Status
+from engines.backups.checksums import Digest
 from engines.backups.staging import stage
 from engines.errors import RestoreError
 from engines.mysql.snapshot import Snapshot
@@ -102,7 +103,8 @@ def test_snapshots_in_a_bucket_are_restore_points_as_long_as_they_are_what_was_k
         "other.sql.zst": Status.MISMATCH,
     }
     chosen = points.to_table(found["later.sql.zst"])
-    staged = stage(points.place_of(chosen, target), tmp_path / "staging", points.expected_of(chosen))
+    digest = Digest(str(chosen["algorithm"]), str(chosen["digest"]))
+    staged = stage(points.place_of(chosen, target), tmp_path / "staging", digest)
     assert Path(staged.path).read_bytes() == b"content"
     assert [one.name for one in snapshots.due(target, NOW)] == ["due"]
     assert len(snapshots.prune(target, NOW)) == 3
