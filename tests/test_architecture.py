@@ -123,3 +123,8 @@ def test_a_missing_system_package_is_named_and_nothing_is_installed_without_root
     assert done.returncode == 1
     assert re.search(r"^ +apt-get install --no-install-recommends .*\btmux\b.*\bstrace\b", done.stderr, re.MULTILINE)
     assert not (tmp_path / "called").exists()
+
+
+def test_no_mark_of_a_merge_was_left_in_a_file() -> None:
+    mark = re.compile(rb"^(?:<{7} |>{7} )", re.MULTILINE)
+    assert [path for path in tracked("*") if path.is_file() and mark.search(path.read_bytes())] == []

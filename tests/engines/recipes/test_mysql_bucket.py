@@ -140,6 +140,7 @@ def test_a_snapshot_in_a_bucket_brings_back_exactly_what_was_there(night: Night)
     assert not Path(night.target.staging).exists() or not list(Path(night.target.staging).rglob("*.zst"))
 
 
+@pytest.mark.torture
 def test_nothing_is_replaced_while_the_bucket_is_closed_nor_put_back_from_another_object(
     mariadb_server: Server, s3: S3Server, tmp_path: Path
 ) -> None:

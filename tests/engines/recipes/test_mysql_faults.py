@@ -32,13 +32,28 @@ LOGIN = Login("ops", "0ps'\"#\\;pass word")
 GROUNDS = (
     (Flavour.MARIADB, "in-place"),
     (Flavour.MYSQL, "staged"),
-    pytest.param((Flavour.MARIADB, "staged"), marks=pytest.mark.torture),
-    pytest.param((Flavour.MYSQL, "in-place"), marks=pytest.mark.torture),
+    (Flavour.MARIADB, "staged"),
+    (Flavour.MYSQL, "in-place"),
 )
+
+
+def faults_on(usual: int) -> pytest.MarkDecorator:
+    """On all four, of which one is no torture: each fault has its own usual one, so that each of two is used by half.
+
+    All tests of a ground are for one worker, since it takes its time to make.
+    """
+    grounds = []
+    for number, (flavour, method) in enumerate(GROUNDS):
+        name = f"{flavour.value}-{method}"
+        marks = [pytest.mark.xdist_group(f"faults {name}"), *([pytest.mark.torture] if number != usual else [])]
+        grounds.append(pytest.param((flavour, method), marks=marks, id=name))
+    return pytest.mark.parametrize("_bench", grounds, indirect=True, scope="module")
+
+
+usually_mariadb_in_place, usually_mysql_staged = faults_on(0), faults_on(1)
 REPLAY = {"in-place": "3.9", "staged": "3.2"}
 LOAD = {"in-place": "3.8", "staged": "3.1"}
 DESTROYS = {"in-place": "3.8", "staged": "3.12"}  # the step that replaces the live schema
-pytestmark = pytest.mark.xdist_group("mysql-faults")
 
 Harm = Callable[[], None]
 
@@ -50,7 +65,7 @@ class Bench:
     proxy: Proxy  # between the session and the server
 
 
-@pytest.fixture(scope="module", params=GROUNDS, ids=lambda param: f"{param[0].value}-{param[1]}")
+@pytest.fixture(scope="module")
 def _bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     flavour, method = request.param
     folder = tmp_path_factory.mktemp("faults")
@@ -173,6 +188,7 @@ def power_back(bench: Bench) -> Harm:
 # -- the server dies ----------------------------------------------------------------------------------------------
 
 
+@usually_mysql_staged
 def test_a_server_that_dies_during_the_load_is_waited_for_and_the_load_goes_on(bench: Bench) -> None:
     answers = Answers(mend=power_back(bench))
     state = run(bench, answers, "table loaded", power_cut(bench))
@@ -181,6 +197,7 @@ def test_a_server_that_dies_during_the_load_is_waited_for_and_the_load_goes_on(b
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mariadb_in_place
 def test_a_server_that_dies_during_the_replay_means_load_and_replay_from_the_start(bench: Bench) -> None:
     answers = Answers(mend=power_back(bench))
     state = run(bench, answers, "logged in", power_cut(bench))
@@ -190,6 +207,7 @@ def test_a_server_that_dies_during_the_replay_means_load_and_replay_from_the_sta
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mysql_staged
 def test_a_server_that_dies_during_the_replay_can_be_undone(bench: Bench) -> None:
     answers = Answers(mend=power_back(bench), undo=True)
     state = run(bench, answers, "applied", power_cut(bench))
@@ -197,6 +215,7 @@ def test_a_server_that_dies_during_the_replay_can_be_undone(bench: Bench) -> Non
     ended_as(bench, state, Ending.UNDONE)
 
 
+@usually_mariadb_in_place
 def test_a_server_that_dies_right_before_the_schema_is_replaced(bench: Bench) -> None:
     point = "new: rename the tables: before" if bench.method == "staged" else "drop.table.before"
     answers = Answers(mend=power_back(bench))
@@ -206,6 +225,7 @@ def test_a_server_that_dies_right_before_the_schema_is_replaced(bench: Bench) ->
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mysql_staged
 def test_a_server_that_dies_on_the_way_back_is_waited_for_and_the_old_schema_comes_back(bench: Bench) -> None:
     point = "old: rename the tables: before" if bench.method == "staged" else "put-back.load.before"
     answers = Answers(mend=power_back(bench), undo_at="4.1")
@@ -218,6 +238,7 @@ def test_a_server_that_dies_on_the_way_back_is_waited_for_and_the_old_schema_com
 # -- the line, the programs, the login ----------------------------------------------------------------------------
 
 
+@usually_mariadb_in_place
 def test_a_line_that_is_cut_during_the_load_is_taken_up_again(bench: Bench) -> None:
     answers = Answers()
     state = run(bench, answers, "rows sent", bench.proxy.cut)
@@ -225,6 +246,7 @@ def test_a_line_that_is_cut_during_the_load_is_taken_up_again(bench: Bench) -> N
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mysql_staged
 def test_a_line_that_stays_cut_is_said_and_nothing_is_left_turned_on_when_it_is_back(bench: Bench) -> None:
 
     def cut() -> None:
@@ -238,6 +260,7 @@ def test_a_line_that_stays_cut_is_said_and_nothing_is_left_turned_on_when_it_is_
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mariadb_in_place
 def test_a_line_that_stays_cut_is_said_and_an_undo_leaves_nothing_turned_on(bench: Bench) -> None:
 
     def cut() -> None:
@@ -251,6 +274,7 @@ def test_a_line_that_stays_cut_is_said_and_an_undo_leaves_nothing_turned_on(benc
     ended_as(bench, state, Ending.UNDONE)
 
 
+@usually_mysql_staged
 @pytest.mark.parametrize("victim", ["mysqlbinlog", "mysql"])
 def test_a_client_program_that_is_killed_during_the_replay_fails_it_and_it_is_done_again(
     bench: Bench, victim: str
@@ -270,6 +294,7 @@ def test_a_client_program_that_is_killed_during_the_replay_fails_it_and_it_is_do
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mariadb_in_place
 def test_a_password_that_is_changed_during_the_load_is_asked_for_by_its_file_and_the_load_goes_on(bench: Bench) -> None:
     ground = bench.ground
     file = ground.world.folder / "login.cnf"
@@ -297,6 +322,7 @@ def test_a_password_that_is_changed_during_the_load_is_asked_for_by_its_file_and
 # -- the wrong server, other bastions, other sessions -------------------------------------------------------------
 
 
+@usually_mysql_staged
 def test_another_server_at_the_address_is_refused_before_anything_is_touched(bench: Bench) -> None:
     ground = bench.ground
     with running(ground.server.build) as other:
@@ -318,6 +344,7 @@ def test_another_server_at_the_address_is_refused_before_anything_is_touched(ben
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mariadb_in_place
 def test_a_second_bastion_is_refused_and_nothing_is_changed_until_it_is_gone(bench: Bench) -> None:
     ground = bench.ground
     other = ground.server.connection()
@@ -339,6 +366,7 @@ def test_a_second_bastion_is_refused_and_nothing_is_changed_until_it_is_gone(ben
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mysql_staged
 def test_somebody_who_uses_the_schema_is_named_and_waited_for(bench: Bench) -> None:
     ground = bench.ground
     other = ground.server.connection(ground.world.schema)
@@ -370,6 +398,7 @@ def snapshots_with(ground: Ground, text: bytes) -> list[str]:
     return found
 
 
+@usually_mariadb_in_place
 def test_rows_written_after_the_snapshot_stop_the_destruction_and_are_kept_before_it_goes_on(bench: Bench) -> None:
     ground = bench.ground
     answers = Answers(at=(DESTROYS[bench.method], AskKind.TYPED), harm=lambda: write(ground))
@@ -381,6 +410,7 @@ def test_rows_written_after_the_snapshot_stop_the_destruction_and_are_kept_befor
     ended_as(bench, state, Ending.SIGNED_OFF)
 
 
+@usually_mysql_staged
 def test_rows_written_before_the_way_back_stop_it_and_are_kept_before_it_goes_on(bench: Bench) -> None:
     ground = bench.ground
     answers = Answers(undo_at="4.1", at=("6.7", AskKind.TYPED), harm=lambda: write(ground))
