@@ -22,6 +22,7 @@ from engines.session.store import JOURNAL, RunnerMark, runner_mark
 
 ANSWER_WITHIN = 30.0  # seconds
 _LOOK = 0.02  # seconds between looks
+_ENVIRONMENT = Path("private", "environment")  # in the session's folder, from the console's hand to the runner's
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,25 @@ def start(module: str, folder: Path) -> RunnerMark:
     log_path = folder / "runner.log"
     fd = os.open(log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     found = survival()
-    with os.fdopen(fd, "wb") as log:
-        process = subprocess.Popen(
-            command(module, folder, found),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-        )
+    if found.systemd:
+        _hand_over_environment(folder)
+    try:
+        with os.fdopen(fd, "wb") as log:
+            process = subprocess.Popen(
+                command(module, folder, found),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+            )
+        return _answered(process, folder, found)
+    finally:
+        (folder / _ENVIRONMENT).unlink(missing_ok=True)
+
+
+def _answered(process: subprocess.Popen[bytes], folder: Path, found: Survival) -> RunnerMark:
+    log_path = folder / "runner.log"
     until = time.monotonic() + ANSWER_WITHIN
     while time.monotonic() < until:
         mark = runner_mark(folder)
@@ -124,3 +135,23 @@ def start(module: str, folder: Path) -> RunnerMark:
         process.returncode = 0  # it may still answer: keep Popen from complaining that nobody waits for it
     tail = log_path.read_text(errors="replace")[-400:].strip()
     raise RestoreError(f"The runner did not start. {tail}", f"Its output is in {log_path}. Then: reinstate resume.")
+
+
+def _hand_over_environment(folder: Path) -> None:
+    """A unit starts with systemd's environment, not the login's (systemd-run(1)): no PATH, no AWS_… of the operator.
+
+    It goes by a file that only we can read and the runner removes: some of it may be secret, so not by --setenv.
+    """
+    (folder / _ENVIRONMENT.parent).mkdir(mode=0o700, exist_ok=True)
+    replace_file(folder / _ENVIRONMENT, b"\0".join(name + b"=" + value for name, value in os.environb.items()))
+
+
+def take_environment(folder: Path) -> None:
+    """What the console handed over, if it did, becomes this process's own."""
+    path = folder / _ENVIRONMENT
+    try:
+        handed = path.read_bytes()
+    except FileNotFoundError:
+        return
+    path.unlink()
+    os.environb.update(dict(entry.split(b"=", 1) for entry in handed.split(b"\0") if b"=" in entry))

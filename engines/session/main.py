@@ -17,7 +17,7 @@ from engines.errors import Refused, RestoreError
 from engines.session import store
 from engines.session.events import SessionBegun
 from engines.session.journal import read, replace_file
-from engines.session.launch import survival
+from engines.session.launch import survival, take_environment
 from engines.session.recipe import Recipe
 from engines.session.runner import BEGIN, REFUSED, At, Runner, read_begin
 
@@ -52,6 +52,7 @@ def main(
     at: At | None = None,
 ) -> int:
     """Run the session in `folder` to its end. Exit code 0, or 3 with the reason in refused.json."""
+    take_environment(folder)
     try:
         mark = store.claim_runner(folder)
         begun = begun_in(folder)
