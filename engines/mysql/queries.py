@@ -51,8 +51,9 @@ def _answer(connection: Connection[Cursor], sql: str, values: Sequence[object]) 
         code = code_of(error)
         if not lost(error) and code in (*_DENIED, *_ABSENT):
             raise NotSaid(meaning(error), denied=code in _DENIED) from None
+        told = "did not answer" if lost(error) else "answered with an error"
         raise RestoreError(
-            f"The server did not answer: {meaning(error)}. Nothing was changed.",
+            f"The server {told}: {meaning(error)}. Nothing was changed.",
             "Look at the server and the network between here and there, then do it again (r).",
         ) from None
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SEEN = "Sessions of others can be seen"
 UNUSED = "Nobody uses the schema"
 _PAUSE = 0.5  # seconds between two looks
+# InnoDB makes its list of transactions anew only when nobody has read it for 0.1 s (CACHE_MIN_IDLE_TIME_US in the
+# servers' trx0i_s.cc): what we read last must not be what we read again.
+_STALE = 0.11  # seconds
 _TOLD = 8  # sessions that a message names
 _APPLIERS = ("system user",)  # threads of replication, Galera and the event scheduler's kin
 
@@ -131,6 +134,7 @@ def _session(row: Mapping[str, Any], kind: str, why: str, *, transaction: bool) 
 
 def _transactions(connection: Connection[Cursor]) -> Mapping[int, int]:
     """Open InnoDB transactions by connection; 0: of none. Raises NotSaid without PROCESS."""
+    time.sleep(_STALE)
     rows = rows_of(connection, "SELECT trx_mysql_thread_id, COUNT(*) FROM information_schema.innodb_trx GROUP BY 1")
     return {int(number): int(many) for number, many in rows}
 

@@ -367,7 +367,8 @@ def test_without_a_backup_the_plan_is_for_the_newest_good_one_from_before_the_in
 def test_ctrl_c_leaves_the_session_waiting(night: Night) -> None:
     command = ("restore", "box", "--backup", BACKUP, "--plain")
     with subprocess.Popen(
-        [*PLAIN, "--config", str(night.world.folder / "reinstate.toml"), *command],
+        # Where the tests themselves run in the background, a shell has it ignored, and so would we.
+        ["env", "--default-signal=INT", *PLAIN, "--config", str(night.world.folder / "reinstate.toml"), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
