@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from engines.mysql.connect import Place
 from engines.mysql.dumps.facts import DumpFacts, read_facts
 from engines.mysql.flavour import Flavour
 from engines.mysql.load.loader import Job, load
@@ -122,7 +123,8 @@ ROOM = {
 
 def _job(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: bool) -> Job:
     rows = {table.name: table.rows for table in facts.tables}
-    return Job(dump=dump, place=server.place, login=server.login, schema="ours", source=source, rows=rows, bulk=bulk)
+    place = Place(socket=server.socket)  # as the client programs have it
+    return Job(dump=dump, place=place, login=server.login, schema="ours", source=source, rows=rows, bulk=bulk)
 
 
 def _anew(server: Server, schema: str) -> None:
