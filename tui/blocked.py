@@ -132,7 +132,7 @@ def _no_resume(line: Line) -> str:
 
 def _nothing_after(state: SessionState) -> str:
     if state.begun is None:
-        return "Enter on a dump asks how far to go beyond it."
+        return "No backup is chosen yet. Enter on a dump asks how far to go beyond it; an SQLite copy has no logs."
     return "An SQLite copy has no logs after it." if state.begun.engine == "sqlite" else ""
 
 
