@@ -6,7 +6,7 @@ The statements that mysqldump and mariadb-dump write are known; everything else 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from engines.mysql.dumps.statements import Statement
@@ -76,6 +76,16 @@ _QUALIFIED = re.compile(
 )
 
 
+# Strings, names, comments, and where a conditional comment begins. Nothing is tried again in parts: that takes forever.
+_STRINGS = rb"'(?>[^'\\]|\\.|'')*+'|\"(?>[^\"\\]|\\.|\"\")*+\"|`(?>[^`]|``)*+`"
+_WHOLE = re.compile(_STRINGS + rb"|(?:--(?=\s)|#)[^\n]*+\n", re.DOTALL)
+_PARTS = re.compile(
+    _STRINGS + rb"|(?:--(?=\s)|#)[^\n]*+|/\*(?P<maria>M)?!(?P<version>\d{5,6})?|/\*(?:(?!\*/).)*+\*/", re.DOTALL
+)
+_OPEN = re.compile(rb"['\"`#]|--(?:\s|\Z)|/\*")  # what would hide the next */ from whoever executes the comment
+_ALL_EXECUTE = 50700  # from here on there are servers that skip it: older ones, and MariaDB up to 99999
+
+
 def words_of(text: bytes) -> str:
     """The statement's first words in capitals, without comments or what makes it conditional; never its values."""
     plain = re.sub(rb"/\*M?!\d*|\*/", b" ", text[:600])
@@ -89,11 +99,39 @@ def words_of(text: bytes) -> str:
     return " ".join(told)
 
 
+def _without_what_may_be_skipped(text: bytes) -> bytes | None:
+    """The statement as a server reads it that skips conditional comments of a later version, or of MariaDB's.
+
+    Such a server skips to the first */, whatever stands before that; one that executes it goes past a */ in a string.
+    None where the two readings are not of one statement. Source: "Comments" in both servers' manuals.
+    """
+    kept: list[bytes] = []
+    at = seen = 0
+    while found := _PARTS.search(text, seen):
+        seen = found.end()
+        version = int(found["version"] or 0)
+        if not found[0].startswith((b"/*!", b"/*M!")) or (not found["maria"] and version < _ALL_EXECUTE):
+            continue
+        end = text.find(b"*/", seen)
+        if end < 0 or _OPEN.search(_WHOLE.sub(b"", text[seen:end])):
+            return None
+        kept.append(text[at : found.start()])
+        at = seen = end + 2
+    rest = b"".join((*kept, text[at:]))
+    first = kept[0].strip() if kept else b"-"
+    return None if not first and rest.strip() else rest
+
+
 def effect_of(statement: Statement) -> Effect | None:
     """What has to be allowed before this statement may be executed; None for what a dump may do."""
     text, at = statement.text, (statement.start, statement.line)
     if found := _CLIENT.match(text):
         return Effect(EffectKind.CLIENT, drawable(found[0].decode(errors="replace")), *at)
+    skipped = _without_what_may_be_skipped(text)
+    if skipped is None:
+        return Effect(EffectKind.UNKNOWN, "a conditional comment that hides something", *at)
+    if skipped != text and skipped.strip() and (effect := effect_of(replace(statement, text=skipped.strip()))):
+        return effect
     words = words_of(text)
     if words.startswith("SET") and (named := _GLOBAL.search(text)):
         return Effect(EffectKind.SERVER, f"SET GLOBAL {drawable(named[1].decode())}", *at)

@@ -255,9 +255,40 @@ def test_what_reaches_beyond_the_schema_is_named_without_its_values(text: bytes,
     assert "rm" not in effect.what
 
 
+@pytest.mark.parametrize("mark", [b"!999999", b"!50700", b"!100100", b"M!100100", b"M!"])
 @pytest.mark.parametrize(
     "text",
     [
+        b"/*MARK SET @x=' */ DROP DATABASE other -- ' */",
+        b"/*MARK SET @x=` */ DROP DATABASE other -- ` */",
+        b"/*MARK SET @x= */ DROP DATABASE other",
+        b"/*MARK SET @x=1 -- */ DROP DATABASE other\n */",
+        b"/*MARK SET @x=1 # */ DROP DATABASE other\n */",
+        b"/*MARK SET @x=1 /* */ DROP DATABASE other */",
+        b"SET @x = 1 /*MARK , @y=' */; DROP DATABASE other -- ' */",
+        b"SET @x = 1 /*MARK , @y=2 -- */ ; DROP DATABASE other\n */",
+        b"SET @x = 1 /*MARK , @y=2",
+        b"DROP /*MARK TABLE t -- */ DATABASE other",
+        b"SET /*MARK @x = 1 , */ GLOBAL general_log = 1",
+        b"CREATE /*MARK TABLE t (id INT) */ USER x",
+    ],
+)
+def test_what_only_some_servers_skip_hides_nothing(text: bytes, mark: bytes) -> None:
+    """A server that does not execute such a comment goes on behind the first */ in it."""
+    hidden = text.replace(b"MARK", mark)
+    assert effect_of(Statement(0, len(hidden), 1, hidden)) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"/*!80000 SET SESSION x='a''b' */",
+        b"/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */",
+        b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `shop` /*!40100 DEFAULT CHARACTER SET utf8mb4 */ "
+        b"/*!80016 DEFAULT ENCRYPTION='N' */",
+        b"CREATE TABLE `t` (`a` int /*!80023 INVISIBLE */, `it's` int COMMENT 'a */ b') "
+        b"/*!50100 PARTITION BY HASH (a) */",
+        b"CREATE PROCEDURE p() BEGIN /*!80000 SET @x = 'it''s' */; -- it's\n SET @y = 1; END",
         b"SET @OLD_X=@@GLOBAL_X",
         b"/*!40101 SET character_set_client = @saved_cs_client */",
         b"LOCK TABLES `t` WRITE",
