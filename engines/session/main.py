@@ -52,9 +52,9 @@ def main(
     at: At | None = None,
 ) -> int:
     """Run the session in `folder` to its end. Exit code 0, or 3 with the reason in refused.json."""
-    take_environment(folder)
     try:
         mark = store.claim_runner(folder)
+        take_environment(folder)
         begun = begun_in(folder)
         recipe = recipe_for(begun)
         runner = Runner(folder, recipe, at=at) if at is not None else Runner(folder, recipe)

@@ -36,6 +36,13 @@ def plan_text(state: SessionState) -> bytes:
     return tomli_w.dumps(_toml(tables)).encode()
 
 
+def plan_as_written(line: bytes) -> bytes:
+    """plan.toml from the journal's own line, whichever version wrote that."""
+    fields = msgspec.json.decode(line, type=dict[str, object])
+    plan = fields.get("plan")
+    return tomli_w.dumps(_toml({"sha256": fields.get("digest"), **(plan if isinstance(plan, dict) else {})})).encode()
+
+
 def record(state: SessionState) -> dict[str, object]:
     """The record's tables. Absent facts are absent keys: TOML has no null."""
     begun = state.begun
@@ -188,7 +195,9 @@ def _downtime(steps: Sequence[StepState]) -> float | None:
 
 
 def _restored_at(state: SessionState) -> datetime | None:
-    """When the last step that changes the live database was done; None while one of them is not."""
+    """When the last step that changes the live database was done; None while one of them is not, and after an undo."""
+    if state.puts_back:
+        return None
     restoring = [known for known in state.steps if known.plan is PlanKind.RESTORE and known.step.destructive]
     newest = max((known.revision for known in restoring), default=0)
     last = [known for known in restoring if known.revision == newest and known.status is not Status.SKIPPED]
@@ -207,6 +216,7 @@ def people(state: SessionState) -> list[dict[str, object]]:
     operator = state.begun.operator
     present = [("database operator", operator), *(("database operator", taken.actor) for _, taken in state.handovers)]
     present += [("incident commander", approval.actor) for approval in state.approvals]
+    present += [("incident commander", known.override.actor) for known in state.checks.values() if known.override]
     present += [(str(gate.role), gate.actor) for known in state.steps for gate in known.gates if gate.actor.name]
     seen: dict[tuple[str, str, str], dict[str, object]] = {}
     for role, actor in present:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from engines.checks import Verdict
 from engines.people import Role
-from engines.session.plan import GateKind
+from engines.session.plan import GateKind, PlanKind
 from engines.session.record import measures, people
 from engines.session.state import CheckState, Grid, SessionState, Status, StepState
 from engines.text import clock, count, drawable, duration, parse_stamp, size, span
@@ -49,10 +49,11 @@ def report(state: SessionState, *, roles: bool = False) -> str:
         _head(state),
         _table("", ("", ""), _summary(state)),
         _deviations(state),
+        _table("## Steps that did not go well at once", ("step", "what became of it"), _troubles(state)),
         _left_behind(state),
         _table("## People", ("role", "who", "how that is known"), _people(state)),
-        _table("## What was restored", ("", ""), _backup(state)),
-        *(_grid(grid) for grid in state.grids.values()),
+        _table(f"## {_what_of_backup(state)}", ("", ""), _backup(state)),
+        *(_grid(grid, state) for grid in state.grids.values()),
         _table("## Checks that were not simply OK", ("check", "verdict", "what was found"), _checks(state)),
         _table("## Timeline (UTC)", ("at", "what"), ((_clock(one.at), one.what) for one in timeline(state))),
         _table("## Steps", ("step", "result", "work", "waiting", "what came of it"), _steps(state)),
@@ -123,7 +124,8 @@ def _head(state: SessionState) -> str:
     about = _about(state)
     incident = " ".join(str(about[key]) for key in ("id", "title") if about.get(key))
     drill = "DRILL: " if state.begun.drill else ""
-    title = f"# {drill}Restore of {_plain(str(state.begun.target.get('name', '')))} ({state.begun.environment.upper()})"
+    name, environment = _plain(str(state.begun.target.get("name", ""))), _plain(state.begun.environment.upper())
+    title = f"# {drill}Restore of {name} ({environment})"
     return f"{title}\n\n{_plain(incident)}\n" if incident else f"{title}\n"
 
 
@@ -142,14 +144,14 @@ def _summary(state: SessionState) -> Iterable[tuple[str, str]]:
     if plan is not None and plan.loss is not None:
         loss = plan.loss
         yield "Writes lost", f"{span(loss.seconds)}, from {_moment(loss.start)} to {_moment(loss.end)}"
-    yield "Objective", _objective(state, found["until_restored_seconds"])
+    if plan is not None and plan.kind is PlanKind.RESTORE:
+        yield "Objective", _objective(plan.objective, found["until_restored_seconds"])
     if state.break_glass:
         yield "Break-glass", "; ".join(dict.fromkeys(state.break_glass))
 
 
-def _objective(state: SessionState, restored: object) -> str:
+def _objective(wanted: float | None, restored: object) -> str:
     """Was the recovery time kept to? Counted from the session's beginning: what came before it is in the timeline."""
-    wanted = state.plan.objective if state.plan else None
     if wanted is None:
         return "none given"
     if not isinstance(restored, float):
@@ -160,8 +162,18 @@ def _objective(state: SessionState, restored: object) -> str:
 def _deviations(state: SessionState) -> str:
     rows = [(_clock(one.at), one.what, one.by, one.reason) for one in state.deviations]
     if not rows:
-        return "## Deviations\n\nNone: every step went as the plan has it.\n"
+        return "## Deviations\n\nNone: nothing was left out, overridden, undone or given up.\n"
     return _table("## Deviations", ("at", "what", "by", "why"), rows)
+
+
+def _troubles(state: SessionState) -> Iterable[tuple[str, str]]:
+    """Steps that did not go well at once."""
+    for known in state.steps:
+        title = f"{known.id} {known.step.title}"
+        if known.status in (Status.FAILED, Status.UNKNOWN):
+            yield title, f"{known.status}: {known.message}"
+        elif known.attempt > 1:
+            yield title, f"{known.status} at attempt {known.attempt}"
 
 
 def _left_behind(state: SessionState) -> str:
@@ -173,19 +185,37 @@ def _people(state: SessionState) -> Iterable[tuple[str, str, str]]:
         yield str(one["role"]), str(one["name"]), str(one["how"])
 
 
+def _what_of_backup(state: SessionState) -> str:
+    if state.puts_back:
+        return "The backup, before the undo"
+    return "What was restored" if measures(state)["until_restored_seconds"] else "The backup that was chosen"
+
+
 def _backup(state: SessionState) -> Iterable[tuple[str, str]]:
     chosen = state.plan.backup if state.plan else None
     if chosen is None:
+        kept = {key: str(state.backup.get(key, "")) for key in ("name", "taken_at", "status", "evidence")}
+        if kept["name"]:
+            yield "Backup", kept["name"]
+            yield "Taken", _moment(kept["taken_at"])
+            yield "Proof", f"{kept['status']}: {kept['evidence']}"
         return
     yield "Backup", chosen.name
     yield "Taken", _moment(chosen.taken_at)
     yield "Size", size(chosen.size)
     yield "sha256", chosen.sha256
     yield "Proof", f"{chosen.status}: {chosen.evidence}"
-    yield "Plan approved", state.plan_digest
+    yield "Plan" + ("" if state.approved else ", not approved"), state.plan_digest
 
 
-def _grid(grid: Grid) -> str:
+def _grid(grid: Grid, state: SessionState) -> str:
+    """What was counted before an undo is not what is live."""
+    undone = [
+        known.first_started
+        for known in state.steps
+        if known.plan is PlanKind.UNDO and known.step.destructive and known.first_started
+    ]
+    before = ", before the undo" if undone and grid.at < min(undone) else ""
     rows = (
         (
             row.table,
@@ -199,7 +229,7 @@ def _grid(grid: Grid) -> str:
         for row in grid.rows
     )
     heads = ("table", "before", "expected", "restored", "difference", "verdict", "source")
-    return _table(f"## Validation: {_plain(grid.where)}", heads, rows)
+    return _table(f"## Validation: {_plain(grid.where)}{before}", heads, rows)
 
 
 def _checks(state: SessionState) -> Iterable[tuple[str, str, str]]:
@@ -261,6 +291,8 @@ def _roles(state: SessionState) -> dict[str, str]:
     by_report = (("commander", Role.COMMANDER), ("operator", Role.OPERATOR), ("app_owner", Role.OWNER))
     named = [(str(about.get(key) or ""), str(role)) for key, role in by_report]
     named += [(str(one["name"]), str(one["role"])) for one in people(state)]
+    named += [(str(one.get("name", "")), "somebody") for one in (state.begun.people if state.begun else ())]
+    named += [(one.by, "somebody") for one in state.deviations]
     named += [(note.actor.name, "somebody") for note in state.notes]
     named += [(one.actor.name, "somebody") for _at, one in state.rejected]
     found: dict[str, str] = {}
@@ -277,7 +309,7 @@ def _parsed(written: object) -> datetime | None:
         return written if written.tzinfo else None
     try:
         return parse_stamp(str(written))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -149,17 +149,22 @@ class Runner:
             if self.state.plan is not None:
                 replace_file(self._folder / "plan.toml", plan_text(self.state))
             replace_file(self._folder / "session.toml", render(journal))
-            if self.state.ended is not None:
-                self._write_report(self._folder / "report.md")
         except OSError as error:
             self._complain(f"The record can't be written: {error.strerror}. The journal holds everything.")
+
+        try:
+            if self.state.ended is not None:
+                self._write_report(self._folder / "report.md")
+        except Exception as error:  # noqa: BLE001 - a report that can't be made must not keep a session from its end
+            self._complain(f"report.md can't be written: {defect(error)}. Make it later: reinstate report.")
 
     def _write_report(self, path: Path) -> None:
         """People write on in it: one that is not as we left it stays."""
         if path.exists() and path.read_bytes() != self._reported:
             return
-        self._reported = report(self.state).encode()
-        replace_file(path, self._reported)
+        written = report(self.state).encode()
+        replace_file(path, written)
+        self._reported = written
 
     def _complain(self, text: str) -> None:
         _write(text)

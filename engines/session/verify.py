@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import RestoreError
+from engines.session.defects import defect
 from engines.session.events import PlanMade, SessionBegun, SessionEnded, StepEnded, StepLog, StepStarted
 from engines.session.journal import BrokenChain, Journal, line_digest, read
-from engines.session.record import plan_text, render
+from engines.session.record import plan_as_written, plan_text, render
 from engines.session.report import report
 from engines.session.state import SessionState, after, fold
 from engines.text import drawable
@@ -114,8 +115,8 @@ def _look_at_report(journal: Journal, path: Path, holds: list[str], unchecked: l
         return
     try:
         same = path.is_file() and path.read_bytes() == report(fold(journal.entries)).encode()
-    except OSError as error:
-        unchecked.append(f"report.md can't be read: {error.strerror}")
+    except Exception as error:  # noqa: BLE001 - a defect in the report is no fault of the record
+        unchecked.append(f"report.md could not be compared: {defect(error)}")
         return
     if same:
         holds.append("report.md: the same as made again from the journal")
@@ -128,7 +129,10 @@ def _wrong_plan(journal: Journal, entries: int, folder: Path, holds: list[str], 
     path = folder / "plan.toml"
     made = [entry for entry in journal.entries if isinstance(entry.event, PlanMade)]
     before = sum(entry.seq <= entries for entry in made)
-    right = {plan_text(after(SessionState(), entry)) for entry in made[max(before - 1, 0) :]}
+    newest = made[max(before - 1, 0) :]
+    # A version that knew fewer or other fields wrote the plan as its journal line has it.
+    right = {plan_text(after(SessionState(), entry)) for entry in newest}
+    right |= {plan_as_written(journal.lines[entry.seq - 1]) for entry in newest}
     if not path.exists():
         if made:
             unchecked.append("plan.toml is not here; the plan itself is in the journal")

@@ -96,10 +96,56 @@ def test_roles_stand_for_names_wherever_they_are() -> None:
     for name in ("Ivo", "Kant", "Olu", ANA.name):
         assert not re.search(rf"\b{re.escape(name)}\b", text), name
     assert "the alert came late; application owner was called by phone" in text
+    by_override = state_of(
+        begun(operator=ANA), runner_started(), check_done("rows"), e.CheckOverridden("rows", "FAIL", IVO, "we know")
+    )
+    assert "Ivo" not in report(by_override, roles=True)
+    assert "| incident commander | Ivo Kant |" in report(by_override)
     assert "overridden by incident commander: incident commander knows of them" in text
     facts = without_names(msgspec.to_builtins(record(told()), enc_hook=str), told())
     packed = msgspec.json.encode(facts).decode()
     assert not re.search(rf'Ivo Kant|Olu|\b{re.escape(ANA.name)}\b|"login"', packed)
+
+
+def undone() -> SessionState:
+    """What `told` restored is put back after the live database was counted."""
+    plan = plan_made(PlanKind.RESTORE, step("3.2", title="Replace", destructive=True, undo="the old file"))
+    back = plan_made(PlanKind.UNDO, step("6.7", title="Put back", destructive=True), revision=2)
+    return state_of(
+        begun(operator=ANA, environment="\x1b]52;c;x\x07lo|cal\n# forged"),
+        runner_started(),
+        plan,
+        e.StepStarted("3.2", 1),
+        e.StepEnded(step="3.2", result=e.Result.FAILED, message="disk full"),
+        e.StepRetried("3.2", ANA),
+        e.StepStarted("3.2", 2),
+        e.StepEnded(step="3.2", result=e.Result.DONE),
+        e.GridMade("live database", (e.GridRow("users", 40, "40", 40, 0, "MATCH", ""),)),
+        e.UndoAsked(IVO, "the wrong one"),
+        back,
+        e.StepStarted("6.7", 1),
+        e.StepEnded(step="6.7", result=e.Result.DONE),
+        e.SessionEnded(e.Ending.UNDONE),
+    )
+
+
+def test_an_undone_session_does_not_read_like_a_restore() -> None:
+    text = report(undone())
+    assert "| Restored after | not known |" in text
+    assert record(undone())["measures"]["until_restored_seconds"] is None  # type: ignore[index]
+    assert "## Validation: live database, before the undo" in text
+    assert "What was restored" not in text
+    assert "Objective" not in text
+    assert "| 3.2 Replace | done at attempt 2 |" in text
+    assert "undo" in text[text.index("## Deviations") :]
+    assert "\x1b" not in text
+    assert "\n# forged" not in text.lower()
+
+
+def test_a_plan_that_nobody_approved_is_not_said_to_be_approved() -> None:
+    plan = plan_made(PlanKind.RESTORE, step("3.1"), approval=True)
+    assert "Plan, not approved" in report(state_of(begun(), runner_started(), plan))
+    assert "The backup that was chosen" in report(state_of(begun(), runner_started(), plan))
 
 
 def test_two_people_of_one_role_are_told_apart() -> None:

@@ -20,7 +20,7 @@ import pytest
 from engines.errors import RestoreError
 from engines.session.events import NoteAdded, PlanMade, SessionEnded, StepEnded, decode, encode
 from engines.session.journal import FIRST_PREV, line_digest, parse
-from engines.session.record import render
+from engines.session.record import plan_as_written, render
 from engines.session.report import report
 from engines.session.runner import Runner
 from engines.session.state import fold
@@ -354,6 +354,27 @@ def test_a_whole_consistent_rewrite_is_not_found_and_so_is_never_called_authenti
     assert finding.verdict == "CONSISTENT"
     assert "authentic" not in " ".join(finding.holds)
     assert b"consistent, not authentic" in (copy / "session.toml").read_bytes()
+
+
+def test_a_plan_of_a_version_that_knew_fewer_fields_is_no_tampering(copy: Path, journal: list[bytes]) -> None:
+    def older(fields: dict[str, object]) -> None:
+        plan = fields.get("plan")
+        if isinstance(plan, dict):
+            for one in plan["steps"]:
+                del one["halts"]
+
+    lines = rewrite(journal, older)
+    assert lines != journal
+    write(copy, lines)
+    (copy / "session.toml").write_bytes(render(parse(content(lines))))
+    made = [line for line in lines if b'"PlanMade"' in line]
+    assert b"halts" in (copy / "plan.toml").read_bytes()
+    (copy / "plan.toml").write_bytes(plan_as_written(made[-1]))
+    assert b"halts" not in (copy / "plan.toml").read_bytes()
+    finding = found(copy)
+    assert finding.verdict == "CONSISTENT", finding
+    (copy / "plan.toml").write_bytes(plan_as_written(made[-1]).replace(b"Replace", b"Keep"))
+    assert "plan.toml" in found(copy).wrong
 
 
 def test_a_runner_that_died_before_the_record_of_the_end_is_no_tampering(copy: Path, journal: list[bytes]) -> None:
