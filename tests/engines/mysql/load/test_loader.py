@@ -33,9 +33,9 @@ def dumped(server: Server, *arguments: str) -> bytes:
     return server.dump(*WHOLE, *plain, *arguments)
 
 
-def content(server: Server, schema: str) -> bytes:
-    """The schema as a dump without dates, its own name taken out."""
-    return dumped(server, "--skip-dump-date", schema).replace(schema.encode(), b"SCHEMA")
+def content(server: Server, schema: str) -> list[bytes]:
+    """The schema as the lines of a dump without dates, its own name taken out."""
+    return dumped(server, "--skip-dump-date", schema).replace(schema.encode(), b"SCHEMA").splitlines()
 
 
 def job_for(server: Server, dump: Path, source: str, *, bulk: bool = True) -> Job:
