@@ -10,6 +10,7 @@ its rows are read from the dump once more. Whatever cannot be put right ends the
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 LOOK = "Look at the server's error log."
 _EVERY = 0.2  # seconds between two tellings of progress
+_COUNTER = re.compile(rb"^\)[^'\n]*?\bAUTO_INCREMENT=(\d+)", re.MULTILINE)  # among the table's options
 _ATTEMPTS = 4  # for the rows of one table
 _SKIPPED = ("LOCK TABLES", "UNLOCK TABLES", "START TRANSACTION", "COMMIT", "BEGIN", "CREATE DATABASE", "CREATE SCHEMA")
 
@@ -304,7 +306,11 @@ class _Loading:
     def _again(self, table: _Table, wrong: str) -> None:
         """Empty the table and send its rows once more, by INSERT on one connection."""
         self._revive(table, wrong)
-        self._execute(b"TRUNCATE TABLE " + quoted(table.shape.name).encode(), "emptying the table")
+        name = quoted(table.shape.name).encode()
+        self._execute(b"TRUNCATE TABLE " + name, "emptying the table")
+        if counter := _COUNTER.search(table.shape.create):
+            # Emptied, a table counts from 1 again: ids of rows that were deleted before the dump would be given anew.
+            self._execute(b"ALTER TABLE %b AUTO_INCREMENT=%b" % (name, counter[1]), "setting the table's next number")
         careful = of_unknown(table.shape.name, table.shape.create)
         with opened(self.job.dump, self.job.entry) as dump:
             _skip(dump, table.start)

@@ -58,8 +58,8 @@ def filled(server: Server, folder: Path, rows: int = 20_000) -> tuple[Path, str,
     schema = server.new_schema("shop")
     values = ",".join(f"({n},'name {n} it\\'s; (a), row',{n % 97},'2026-11-22 20:00:00')" for n in range(rows))
     tables = "".join(
-        f"CREATE TABLE t{t} (id INT PRIMARY KEY, name VARCHAR(60), n INT, at DATETIME, KEY by_n (n), KEY names (name)) "
-        f"DEFAULT CHARSET=utf8mb4; INSERT INTO t{t} VALUES {values};"
+        f"CREATE TABLE t{t} (id INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(60), n INT, at DATETIME, KEY by_n (n), "
+        f"KEY names (name)) AUTO_INCREMENT=500000 DEFAULT CHARSET=utf8mb4; INSERT INTO t{t} VALUES {values};"
         for t in range(3)
     )
     server.script(tables, schema)
