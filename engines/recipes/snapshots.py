@@ -22,11 +22,15 @@ def kept_by(state: SessionState) -> bool:
 
 def due(target: Target, now: datetime) -> tuple[Snapshot, ...]:
     """Those that are past their date, oldest first. Raises RestoreError where a bucket can't be listed."""
-    at = points.snapshots_at(target)
-    return in_bucket.due(at, now) if isinstance(at, BucketFolder) else shelf.due(str(at), now)
+    at, spare = points.snapshots_at(target), points.spare_of(target)
+    if not isinstance(at, BucketFolder):
+        return shelf.due(str(at), now)
+    return (*in_bucket.due(at, now), *(shelf.due(str(spare), now) if spare else ()))
 
 
 def prune(target: Target, now: datetime) -> tuple[str, ...]:
     """Remove what is due and ours; the paths removed. Raises RestoreError where a bucket does not let it."""
-    at = points.snapshots_at(target)
-    return in_bucket.prune(at, now) if isinstance(at, BucketFolder) else shelf.prune(str(at), now)
+    at, spare = points.snapshots_at(target), points.spare_of(target)
+    if not isinstance(at, BucketFolder):
+        return shelf.prune(str(at), now)
+    return (*in_bucket.prune(at, now), *(shelf.prune(str(spare), now) if spare else ()))

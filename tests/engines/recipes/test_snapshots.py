@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -74,6 +75,39 @@ def test_what_is_due_is_pruned_with_what_lies_beside_it(kind: str, ending: str, 
     removed = snapshots.prune(target, NOW)
     assert [Path(path).name for path in removed] == [f"due{ending}", "binlog.000001", "due.toml"]
     assert {path.name for path in Path(target.snapshots).iterdir()} == {f"later{ending}", "later.raw", "later.toml"}
+
+
+@pytest.mark.parametrize("other_disk", [False, True])
+def test_a_snapshot_is_moved_with_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_disk: bool
+) -> None:
+    target = target_of("mysql", tmp_path)
+    keep(target, ".sql.zst", "one", NOW)
+    folder = tmp_path / "state" / "shop"
+    (one,) = shelf.listed(str(target.snapshots), Snapshot).snapshots
+    rename = Path.rename
+
+    def renamed(path: Path, to: Path) -> Path:
+        if other_disk and path.parent != to.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    there = shelf.moved(one, str(folder))
+    assert shelf.listed(str(folder), Snapshot).snapshots == (there,)
+    assert Path(str(there.path)).read_bytes() == b"content"
+    assert sorted(path.name for path in folder.rglob("*")) == ["binlog.000001", "one.raw", "one.sql.zst", "one.toml"]
+    assert [path.name for path in Path(target.snapshots).rglob("*")] == ["one.raw"]
+
+
+def test_a_moved_snapshot_that_does_not_read_back_is_not_described(tmp_path: Path) -> None:
+    target = target_of("mysql", tmp_path)
+    keep(target, ".sql.zst", "one", NOW)
+    (one,) = shelf.listed(str(target.snapshots), Snapshot).snapshots
+    Path(str(one.path)).write_bytes(b"contenT")
+    with pytest.raises(RestoreError, match="does not read back as it was written"):
+        shelf.moved(one, str(tmp_path / "state"))
+    assert shelf.listed(str(tmp_path / "state"), Snapshot).snapshots == ()
 
 
 # -- in a bucket ------------------------------------------------------------------------------------------------
