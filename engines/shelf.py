@@ -74,6 +74,14 @@ class Snapshot:
     etag: str = field(default="", kw_only=True)  # empty: a file
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, and what could not be though it is due."""
+
+    removed: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+
+
 S = TypeVar("S", bound=Snapshot)
 _WRITTEN = ("sha256", "size", "taken_at", "keep_until", "target", "session", "kind", "of")
 _PINS = ("version", "etag")

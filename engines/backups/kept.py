@@ -19,12 +19,12 @@ from engines import checks, shelf
 from engines.backups.bucket import Listed, read_small, scan
 from engines.backups.checksums import shown
 from engines.backups.places import SCHEME, BucketFolder, ObjectAt, Service
-from engines.backups.s3 import S3, connected
+from engines.backups.s3 import S3, connected, unanswered
 from engines.backups.uploading import any_there, client_of, content_of, is_there, remove, small, upload
 from engines.checks import Check
 from engines.errors import Problem, Refused, RestoreError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
-from engines.shelf import RawCopy, RawFile, Snapshot
+from engines.shelf import Pruned, RawCopy, RawFile, Snapshot
 from engines.text import size
 
 WRITABLE = "Snapshot bucket"
@@ -151,25 +151,36 @@ def due(folder: BucketFolder, now: datetime) -> tuple[Snapshot, ...]:
     return shelf.over(listed(folder, Snapshot).snapshots, now)
 
 
-def prune(folder: BucketFolder, now: datetime, *, at: At = nowhere) -> tuple[str, ...]:
-    """Removes what is due and described, and returns what was removed. The description goes last: it can be repeated.
+def prune(folder: BucketFolder, now: datetime, *, at: At = nowhere) -> Pruned:
+    """Removes what is due and described, and says what was removed. The description goes last: it can be repeated.
 
     A snapshot of which one object is another than described stays, and so does its description. In a bucket with
-    versions the described version goes for good; others of that name are somebody's. Raises RestoreError.
+    versions the described version goes for good; others of that name are somebody's. What can't be removed keeps no
+    other from going, unless the service does not answer at all. Raises RestoreError where the bucket can't be listed.
     """
     found = listed(folder, Snapshot)
     removed: list[str] = []
+    problems: list[Problem] = []
     with client_of(folder.service) as client:
         for snapshot in shelf.over(found.snapshots, now):
             try:
-                there = [place for place in _places(snapshot, folder) if is_there(client, place)]
-            except Refused:
-                continue
-            for place in (*there, found.objects[f"{snapshot.name}{_TOML}"].place):
-                remove(client, place)
-                removed.append(str(place))
-                at("prune.remove.after")
-    return tuple(removed)
+                for place in _removable(client, snapshot, folder, found.objects[f"{snapshot.name}{_TOML}"].place):
+                    remove(client, place)
+                    removed.append(str(place))
+                    at("prune.remove.after")
+            except RestoreError as error:
+                problems.append(Problem(snapshot.name, "", error.message, error.hint))
+                if unanswered(error):
+                    break
+    return Pruned(tuple(removed), tuple(problems))
+
+
+def _removable(client: S3, snapshot: Snapshot, folder: BucketFolder, description: ObjectAt) -> tuple[ObjectAt, ...]:
+    """What of it is still there, the description last; nothing where one object is somebody's now."""
+    try:
+        return (*(place for place in _places(snapshot, folder) if is_there(client, place)), description)
+    except Refused:
+        return ()
 
 
 def _places(snapshot: Snapshot, folder: BucketFolder) -> list[ObjectAt]:

@@ -196,6 +196,12 @@ def code_of(error: Exception) -> str:
     return found if _CODE.fullmatch(found) else "unknown"
 
 
+def unanswered(refused: RestoreError) -> bool:
+    """Is it what `asking` made of a service that could not be asked, rather than of its refusal?"""
+    error = refused.__context__
+    return isinstance(error, Exception) and of_the_service(error) and not code_of(error)
+
+
 def passing(error: Exception) -> bool:
     """Is it worth trying again: a broken line, or a service that is busy?"""
     from botocore import exceptions as boto

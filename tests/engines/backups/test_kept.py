@@ -6,20 +6,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from engines.backups import kept, uploading
 from engines.backups.places import BucketFolder, ObjectAt
+from engines.backups.s3 import S3, asking
 from engines.backups.uploading import Content, client_of, small
 from engines.checks import Verdict
 from engines.errors import OtherBytes, Refused, RestoreError
-from engines.shelf import RawCopy, RawFile, Snapshot
+from engines.shelf import Pruned, RawCopy, RawFile, Snapshot
 from engines.text import stamp
 from tests.engines.backups.objects import Bucket, fresh_name, sha256
 from tests.servers.proxy import proxied
@@ -244,7 +247,7 @@ def test_killed_before_the_description_nothing_counts_and_the_next_attempt_is_wh
     ended = subprocess.run(asked, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert kept.listed(plain.folder, Snapshot).snapshots == ()
-    assert kept.prune(plain.folder, NOW + timedelta(days=9)) == ()
+    assert kept.prune(plain.folder, NOW + timedelta(days=9)) == Pruned(())
     one = kept.keep(made(tmp_path), plain.folder)
     assert kept.listed(plain.folder, Snapshot).snapshots == (one,)
     assert unfinished(plain) == []
@@ -258,9 +261,9 @@ def test_what_is_due_goes_and_nothing_else(bucket: Bucket, tmp_path: Path) -> No
     kept.keep(made(tmp_path, "shop-due"), bucket.folder)
     kept.keep(made(tmp_path, "shop-later", NOW + timedelta(seconds=1)), bucket.folder)
     others = {"mine.sql", "shop-due.sql.zst.old"}
-    assert kept.prune(bucket.folder, NOW - timedelta(seconds=1)) == ()
+    assert kept.prune(bucket.folder, NOW - timedelta(seconds=1)) == Pruned(())
     assert [one.name for one in kept.due(bucket.folder, NOW)] == ["shop-due"]
-    removed = kept.prune(bucket.folder, NOW)
+    removed = kept.prune(bucket.folder, NOW).removed
     assert [one.rpartition("/")[2] for one in removed] == ["shop-due.sql.zst", "binlog.000007", "shop-due.toml"]
     later = {"shop-later.toml", "shop-later.sql.zst", "shop-later.raw/binlog.000007"}
     assert set(keys(bucket)) == others | later
@@ -275,13 +278,53 @@ def test_what_is_due_goes_and_nothing_else(bucket: Bucket, tmp_path: Path) -> No
 def test_an_object_that_is_another_now_stays_with_its_description(bucket: Bucket, tmp_path: Path) -> None:
     kept.keep(made(tmp_path), bucket.folder)
     bucket.put({"shop-night.sql.zst": b"somebody's"}, listed=False)
-    removed = kept.prune(bucket.folder, NOW)
+    removed = kept.prune(bucket.folder, NOW).removed
     if bucket.versioned:  # the version that was kept goes, the one on top of it is somebody's
         assert len(removed) == 3
         assert keys(bucket) == ["shop-night.sql.zst"]
     else:
         assert removed == ()
         assert len(keys(bucket)) == 3
+
+
+def test_what_can_not_be_removed_keeps_no_other_from_going(bucket: Bucket, tmp_path: Path) -> None:
+    """Here the service does not let one object go, and still does the others; then it does not answer any more."""
+    for name in ("shop-1", "shop-2", "shop-3"):
+        kept.keep(made(tmp_path, name), bucket.folder)
+    with patched_removal(lambda place: "shop-1.sql.zst" in place.key) as asked:
+        pruned = kept.prune(bucket.folder, NOW)
+    assert sorted(one.rpartition("/")[2] for one in pruned.removed if one.endswith(".toml")) == [
+        "shop-2.toml",
+        "shop-3.toml",
+    ]
+    (problem,) = pruned.problems
+    assert (problem.file, "access is denied" in problem.message) == ("shop-1", True)
+    assert "s3:DeleteObject" in problem.hint
+    assert "shop-1.toml" in keys(bucket)
+    assert len(asked) == len(pruned.removed) + 1
+    kept.keep(made(tmp_path, "shop-2"), bucket.folder)
+    with patched_removal(lambda _place: True, OSError("gone")) as asked:
+        pruned = kept.prune(bucket.folder, NOW)
+    assert (pruned.removed, len(pruned.problems), len({place.key for place in asked})) == ((), 1, 1)
+
+
+@contextmanager
+def patched_removal(refuses: Callable[[ObjectAt], bool], error: Exception | None = None) -> Iterator[list[ObjectAt]]:
+    """What `refuses` says can't be removed: as Object Lock, or a policy, has it."""
+    from botocore.exceptions import ClientError
+
+    asked: list[ObjectAt] = []
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": ""}}, "DeleteObject")
+
+    def remove(client: S3, place: ObjectAt) -> None:
+        asked.append(place)
+        with asking("it can't be removed", "s3:DeleteObject"):
+            if refuses(place):
+                raise error or denied
+        uploading.remove(client, place)
+
+    with patch.object(kept, "remove", remove):
+        yield asked
 
 
 def test_pruning_that_was_cut_short_is_done_again(plain: Bucket, tmp_path: Path) -> None:
@@ -293,7 +336,7 @@ def test_pruning_that_was_cut_short_is_done_again(plain: Bucket, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         kept.prune(plain.folder, NOW, at=at_point("prune.remove.after", cut))
     assert "shop-night.toml" in keys(plain)
-    assert len(kept.prune(plain.folder, NOW)) == 2
+    assert len(kept.prune(plain.folder, NOW).removed) == 2
     assert keys(plain) == []
 
 
@@ -313,6 +356,6 @@ def test_a_description_that_leads_elsewhere_is_told_and_left(plain: Bucket, tmp_
         there = kept.listed(plain.folder, Snapshot)
         assert there.snapshots == ()
         assert "not a snapshot's description" in there.damaged[0].message
-    assert kept.prune(plain.folder, NOW) == ()
+    assert kept.prune(plain.folder, NOW) == Pruned(())
     client.close()
     assert len(keys(plain)) == 3
