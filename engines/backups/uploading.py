@@ -1,7 +1,7 @@
 """Brings bytes into a bucket, and knows that what lies there is what was sent: they are read back and compared.
 
 They go in parts, so that a broken line costs one of them; until the last is whole, nothing is there under the name. An
-attempt that fails is taken back, and what a killed one left is taken back by the next.
+attempt that fails is taken back, also where what it sent is whole; parts that a killed one left, the next takes back.
 """
 
 from __future__ import annotations
@@ -108,12 +108,16 @@ def upload(
         except BaseException:
             _take_back(client, this, say)
             raise
-    at("upload.end.after")
     etag, version = str(ended.get("ETag", "")).strip('"'), str(ended.get("VersionId") or "")
     # What a bucket without versions calls "null" is written over like any object: then the ETag alone tells.
     place = ObjectAt(folder.service, folder.bucket, key, content.size, "" if version == "null" else version, etag)
-    _refuse_other(client, place, content, progress, stop)
-    at("upload.proof.after")
+    try:
+        at("upload.end.after")
+        _refuse_other(client, place, content, progress, stop)
+        at("upload.proof.after")
+    except BaseException:
+        take_away(client, place, say)
+        raise
     return place
 
 
@@ -256,6 +260,16 @@ def _take_back(client: S3, this: Mapping[str, object], say: Say) -> None:
             raise
         if not gone(error):
             say("the parts that were sent could not be taken back; the next attempt does it")
+
+
+def take_away(client: S3, place: ObjectAt, say: Say) -> None:
+    """An object that was sent and will be no part of a snapshot; somebody else's of that name stays."""
+    try:
+        if is_there(client, place):
+            remove(client, place)
+            say(f"{place} is removed again")
+    except RestoreError as error:  # why it came to this is what has to be told
+        say(f"{place} could not be removed again; remove it by hand where it is left: {error.message}")
 
 
 def any_there(client: S3, place: ObjectAt) -> bool:

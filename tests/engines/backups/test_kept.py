@@ -133,6 +133,50 @@ def test_a_file_that_is_not_what_was_hashed_is_not_kept(plain: Bucket, tmp_path:
     with pytest.raises(OtherBytes, match="does not read back as it was sent"):
         kept.keep(one, plain.folder)
     assert kept.listed(plain.folder, Snapshot).snapshots == ()
+    assert keys(plain) == []
+
+
+@pytest.mark.parametrize("point", ["upload.end.after", "upload.proof.after", "keep.describe.before"])
+def test_what_was_sent_is_not_left_where_it_is_not_described(bucket: Bucket, tmp_path: Path, point: str) -> None:
+    """Whole objects, of which the first is a log and the second the dump; and nobody else's go."""
+    bucket.put({"shop-night.sql.zst": b"an earlier one"}, listed=False)
+    passed, said = 0, list[str]()
+
+    def at(name: str) -> None:
+        nonlocal passed
+        passed += name == point
+        if name == point and passed == (1 if point == "keep.describe.before" else 2):
+            raise RestoreError("The point of the test.", "")
+
+    with pytest.raises(RestoreError, match="The point of the test"):
+        kept.keep(made(tmp_path), bucket.folder, say=said.append, at=at)
+    assert unfinished(bucket) == []
+    assert keys(bucket) == (["shop-night.sql.zst"] if bucket.versioned else [])
+    assert any(f"{bucket.folder}shop-night.sql.zst is removed again" in line for line in said)
+    client = bucket.s3.client()
+    found = client.list_object_versions(Bucket=bucket.name)
+    client.close()
+    assert not found.get("DeleteMarkers")
+    assert len(found.get("Versions", ())) == bucket.versioned
+
+
+def test_what_is_described_stays_whole_though_the_description_could_not_be_proven(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    told = iter(range(9))
+
+    def proven(*asked: object) -> None:
+        if next(told) == 2:
+            raise RestoreError("The line broke.", "")
+
+    with (
+        patch.object(uploading, "_refuse_other", proven),
+        patch.object(uploading, "remove", side_effect=RestoreError("The line broke.", "")),
+        pytest.raises(RestoreError, match="The line broke"),
+    ):
+        kept.keep(made(tmp_path), bucket.folder)
+    assert len(keys(bucket)) == 3
+    assert len(kept.listed(bucket.folder, Snapshot).snapshots) == 1
 
 
 def test_what_is_written_over_before_it_is_read_back_is_noticed(bucket: Bucket) -> None:
