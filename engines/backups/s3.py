@@ -47,7 +47,8 @@ _REGION = frozenset(
         "307",
     }
 )
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404", "NotFound"})
+NO_UPLOAD = "NoSuchUpload"
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", NO_UPLOAD, "404", "NotFound"})
 _BUSY = frozenset(
     {
         "SlowDown",

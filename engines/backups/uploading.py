@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from engines.backups.checksums import shown
 from engines.backups.places import BucketFolder, ObjectAt, Service
-from engines.backups.s3 import S3, asking, connected, denied, gone, of_the_service, passing
+from engines.backups.s3 import NO_UPLOAD, S3, asking, code_of, connected, denied, gone, of_the_service, passing
 from engines.backups.sources import ATTEMPTS, LONGEST_PAUSE, PAUSE, Wait, of_object, steadily
 from engines.errors import OtherBytes, Refused, RestoreError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
@@ -104,7 +104,7 @@ def upload(
         at("upload.begin.after")
         try:
             parts = _sent(client, this, content, size, progress, stop, at)
-            ended = _again(lambda: client.complete_multipart_upload(**this, MultipartUpload={"Parts": parts}), pause)
+            ended = _again(_ending(client, this, parts, content), pause)
         except BaseException:
             _take_back(client, this, say)
             raise
@@ -139,6 +139,34 @@ def _sent(
         progress(min(len(parts) * part, content.size), 2 * content.size)
         at("upload.part.after")
     return parts
+
+
+def _ending(
+    client: S3, this: Mapping[str, object], parts: list[Mapping[str, object]], content: Content
+) -> Callable[[], Mapping[str, object]]:
+    """Makes the parts an object. Asked again, the service may say that there is no such upload: the answer was lost."""
+    asked_before = False
+
+    def end() -> Mapping[str, object]:
+        nonlocal asked_before
+        again, asked_before = asked_before, True
+        try:
+            return client.complete_multipart_upload(**this, MultipartUpload={"Parts": parts})
+        except Exception as error:
+            if not again or code_of(error) != NO_UPLOAD:
+                raise
+            try:
+                found = client.head_object(Bucket=this["Bucket"], Key=this["Key"])
+            except Exception as unseen:
+                if gone(unseen) or denied(unseen):
+                    raise error from None
+                raise
+            # Whether it is what was sent, the reading back proves.
+            if (found.get("ContentLength"), found.get("Metadata", {}).get("sha256")) != (content.size, content.sha256):
+                raise
+            return found
+
+    return end
 
 
 def _again(ask: Callable[[], T], pause: Wait, attempts: int | None = None) -> T:

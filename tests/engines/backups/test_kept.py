@@ -230,6 +230,36 @@ def test_a_line_that_breaks_costs_a_part_and_no_more(plain: Bucket) -> None:
     assert unfinished(plain) == []
 
 
+@pytest.mark.parametrize("other", [False, True], ids=["ours", "another's"])
+def test_an_answer_that_is_lost_when_the_parts_become_an_object_costs_nothing(bucket: Bucket, other: bool) -> None:
+    """Asked again, the service knows of no such upload: it is done, unless what is there is somebody's."""
+    from botocore.exceptions import ClientError
+
+    asked = 0
+    with client_of(bucket.service()) as client:
+        complete: Any = client.complete_multipart_upload
+
+        def losing(**more: Any) -> Any:  # noqa: ANN401 - as boto3 has it
+            nonlocal asked
+            asked += 1
+            if asked > 1:  # as S3 has it; moto may answer what it answered before
+                raise ClientError({"Error": {"Code": "NoSuchUpload", "Message": ""}}, "CompleteMultipartUpload")
+            complete(**more)
+            if other:
+                bucket.put({"a": b"another's"}, listed=False)
+            raise TimeoutError
+
+        with patch.object(client, "complete_multipart_upload", losing):
+            if other:
+                with pytest.raises(RestoreError, match="can't be uploaded: it is not there"):
+                    uploading.upload(client, small(DUMP), bucket.folder, "a")
+                return
+            place = uploading.upload(client, small(DUMP), bucket.folder, "a")
+    assert asked == 2
+    assert bool(place.version) is bucket.versioned
+    assert sha256_of(place) == sha256(DUMP)
+
+
 def test_a_line_that_stays_broken_leaves_nothing_that_counts_and_the_next_attempt_clears_up(
     plain: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
