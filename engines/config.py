@@ -252,6 +252,7 @@ def _target_placed(target: Target, base: Path, state: Path) -> Target:
         binlogs=target.binlogs and _location(home, target.binlogs),
         staging=of_its_own("staging", target.staging),
         snapshots=_location(home, target.snapshots or str(state / "snapshots" / target.name)),
+        spare=state / "snapshots" / target.name,
         application=application,
     )
 

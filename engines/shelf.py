@@ -7,13 +7,16 @@ the same in a bucket is `backups.kept`'s, with the same descriptions.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import re
+import shutil
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -69,6 +72,14 @@ class Snapshot:
     raw: RawCopy | None
     version: str = field(default="", kw_only=True)  # empty: a file, or a bucket that keeps no versions
     etag: str = field(default="", kw_only=True)  # empty: a file
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed, and what could not be though it is due."""
+
+    removed: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
 
 
 S = TypeVar("S", bound=Snapshot)
@@ -130,6 +141,69 @@ def describe(snapshot: Snapshot) -> None:
         os.fsync(handle)
     part.rename(path)
     sync_folder(snapshot.folder)
+
+
+def moved(snapshot: S, folder: str) -> S:
+    """The same snapshot in another folder, each file compared with its hash there, and described there at last.
+
+    Raises RestoreError, and then nothing there counts as a snapshot.
+    """
+    open_folder(folder)
+    refuse_taken(folder, snapshot.name)
+    raw = snapshot.raw
+    try:
+        if raw is not None:
+            inside = Path(folder, Path(raw.folder).name)
+            inside.mkdir(mode=0o700, exist_ok=True)
+            for entry in raw.files:
+                _move(Path(raw.folder, entry.name), inside / entry.name, entry.sha256)
+            sync_folder(inside)
+            raw = replace(raw, folder=str(inside))
+        path = snapshot.path and str(Path(folder, Path(snapshot.path).name))
+        if snapshot.path and path:
+            _move(Path(snapshot.path), Path(path), snapshot.sha256)
+        sync_folder(folder)
+        there = replace(snapshot, folder=folder, path=path, raw=raw)
+        describe(there)
+        Path(snapshot.folder, f"{snapshot.name}.toml").unlink(missing_ok=True)
+    except OSError as error:
+        raise RestoreError(
+            f"The snapshot {drawable(snapshot.name)} can't be brought to {drawable(folder)}: "
+            f"{error.strerror or error}. Nothing was changed.",
+            "Make room there, or mend what it says; then start the step again.",
+        ) from error
+    return there
+
+
+def _move(source: Path, to: Path, sha256: str) -> None:
+    try:
+        source.rename(to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        part = to.with_name(f"{to.name}.part")
+        try:
+            _copy(source, part)
+            part.replace(to)
+        finally:
+            part.unlink(missing_ok=True)
+        source.unlink()
+    with to.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+            return
+    raise RestoreError(
+        f"{drawable(str(to))} does not read back as it was written. Nothing was changed.",
+        "The disk or its controller is damaged: start the step again, with the state folder on another one.",
+    )
+
+
+def _copy(source: Path, part: Path) -> None:
+    part.unlink(missing_ok=True)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with source.open("rb") as found, os.fdopen(handle, "wb") as file:
+        shutil.copyfileobj(found, file, 1 << 20)
+        file.flush()
+        os.fsync(handle)
 
 
 def listed(folder: str, kind: type[S]) -> Listing[S]:

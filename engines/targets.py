@@ -360,6 +360,9 @@ class MysqlTarget:
     snapshots: str = field(default="", metadata={"check": _location})
     """Where safety snapshots go: a folder or s3://bucket/prefix. Default: snapshots/NAME in the state folder."""
 
+    spare: Path = field(default=Path(), metadata={"internal": True})
+    """Where an undo keeps the present state when the bucket of `snapshots` does not take it."""
+
     keep_days: int = field(default=30, metadata={"check": _days})
     """How many days a safety snapshot is kept before `reinstate prune` may remove it."""
 

@@ -355,12 +355,16 @@ def prune(arguments: argparse.Namespace) -> int:
     for target in _targets(config, arguments.target):
         try:
             if arguments.yes:
-                for name in snapshots.prune(target, utc_now()):
+                pruned = snapshots.prune(target, utc_now())
+                for name in pruned.removed:
                     out(f"removed {drawable(name)}")
+                for one in pruned.problems:
+                    failed = True
+                    tell(drawable(f"{target.name}: {one.message} {one.hint}"))
                 continue
-            for one in snapshots.due(target, utc_now()):
+            for shot in snapshots.due(target, utc_now()):
                 due = True
-                out(drawable(f"due since {both_zones(parse_stamp(one.keep_until))}: {one.name}, {size(one.size)}"))
+                out(drawable(f"due since {both_zones(parse_stamp(shot.keep_until))}: {shot.name}, {size(shot.size)}"))
         except RestoreError as error:  # a bucket that does not answer keeps no other target's from going
             failed = True
             tell(drawable(f"{target.name}: {error.message} {error.hint}"))

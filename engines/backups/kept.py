@@ -19,12 +19,12 @@ from engines import checks, shelf
 from engines.backups.bucket import Listed, read_small, scan
 from engines.backups.checksums import shown
 from engines.backups.places import SCHEME, BucketFolder, ObjectAt, Service
-from engines.backups.s3 import S3, connected
-from engines.backups.uploading import any_there, client_of, content_of, is_there, remove, small, upload
+from engines.backups.s3 import S3, connected, unanswered
+from engines.backups.uploading import any_there, client_of, content_of, is_there, remove, small, take_away, upload
 from engines.checks import Check
 from engines.errors import Problem, Refused, RestoreError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
-from engines.shelf import RawCopy, RawFile, Snapshot
+from engines.shelf import Pruned, RawCopy, RawFile, Snapshot
 from engines.text import size
 
 WRITABLE = "Snapshot bucket"
@@ -62,14 +62,42 @@ def keep(
     """Bring a snapshot that lies in a folder of this machine into the bucket; describe it once all of it is proven.
 
     Each object is read back and compared with the hash that it had here. `progress`: bytes sent and read back. Raises
-    RestoreError, and then nothing there counts as a snapshot.
+    RestoreError, and then nothing there counts as a snapshot; what was sent is removed where the bucket allows it.
     """
     shelf.refuse_odd(snapshot.name)
+    sent: list[ObjectAt] = []
     with client_of(folder.service) as client:
-        return _kept(client, snapshot, folder, say, progress, stop, at)
+        try:
+            return _kept(client, snapshot, folder, sent, say, progress, stop, at)
+        except BaseException:
+            if sent and not _may_count(client, snapshot, folder, say):
+                for place in reversed(sent):
+                    take_away(client, place, say)
+            raise
 
 
-def _kept(client: S3, snapshot: S, folder: BucketFolder, say: Say, progress: Progress, stop: Stop, at: At) -> S:
+def _may_count(client: S3, snapshot: Snapshot, folder: BucketFolder, say: Say) -> bool:
+    """Could a description be there all the same? Then what it describes has to be, too."""
+    try:
+        found = any_there(client, _at(folder, f"{snapshot.name}{_TOML}"))
+    except RestoreError as error:
+        say(f"what was sent is left there: {error.message}")
+        return True
+    if found:
+        say(f"what was sent is left there: {snapshot.name}{_TOML} describes it")
+    return found
+
+
+def _kept(
+    client: S3,
+    snapshot: S,
+    folder: BucketFolder,
+    sent: list[ObjectAt],
+    say: Say,
+    progress: Progress,
+    stop: Stop,
+    at: At,
+) -> S:
     if any_there(client, _at(folder, f"{snapshot.name}{_TOML}")):
         raise Refused(
             f"A snapshot {shown(snapshot.name)} exists already in {shown(str(folder))}. Nothing was changed.",
@@ -94,6 +122,7 @@ def _kept(client: S3, snapshot: S, folder: BucketFolder, say: Say, progress: Pro
                 stop=stop,
                 at=at,
             )
+        sent.append(place)
         before += 2 * length
         version = f", version {place.version}" if place.version else ""
         say(f"{place}: {size(length)}, sha256 {sha256}, read back{version}")
@@ -151,25 +180,36 @@ def due(folder: BucketFolder, now: datetime) -> tuple[Snapshot, ...]:
     return shelf.over(listed(folder, Snapshot).snapshots, now)
 
 
-def prune(folder: BucketFolder, now: datetime, *, at: At = nowhere) -> tuple[str, ...]:
-    """Removes what is due and described, and returns what was removed. The description goes last: it can be repeated.
+def prune(folder: BucketFolder, now: datetime, *, at: At = nowhere) -> Pruned:
+    """Removes what is due and described, and says what was removed. The description goes last: it can be repeated.
 
     A snapshot of which one object is another than described stays, and so does its description. In a bucket with
-    versions the described version goes for good; others of that name are somebody's. Raises RestoreError.
+    versions the described version goes for good; others of that name are somebody's. What can't be removed keeps no
+    other from going, unless the service does not answer at all. Raises RestoreError where the bucket can't be listed.
     """
     found = listed(folder, Snapshot)
     removed: list[str] = []
+    problems: list[Problem] = []
     with client_of(folder.service) as client:
         for snapshot in shelf.over(found.snapshots, now):
             try:
-                there = [place for place in _places(snapshot, folder) if is_there(client, place)]
-            except Refused:
-                continue
-            for place in (*there, found.objects[f"{snapshot.name}{_TOML}"].place):
-                remove(client, place)
-                removed.append(str(place))
-                at("prune.remove.after")
-    return tuple(removed)
+                for place in _removable(client, snapshot, folder, found.objects[f"{snapshot.name}{_TOML}"].place):
+                    remove(client, place)
+                    removed.append(str(place))
+                    at("prune.remove.after")
+            except RestoreError as error:
+                problems.append(Problem(snapshot.name, "", error.message, error.hint))
+                if unanswered(error):
+                    break
+    return Pruned(tuple(removed), tuple(problems))
+
+
+def _removable(client: S3, snapshot: Snapshot, folder: BucketFolder, description: ObjectAt) -> tuple[ObjectAt, ...]:
+    """What of it is still there, the description last; nothing where one object is somebody's now."""
+    try:
+        return (*(place for place in _places(snapshot, folder) if is_there(client, place)), description)
+    except Refused:
+        return ()
 
 
 def _places(snapshot: Snapshot, folder: BucketFolder) -> list[ObjectAt]:

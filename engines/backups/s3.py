@@ -47,7 +47,8 @@ _REGION = frozenset(
         "307",
     }
 )
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchUpload", "404", "NotFound"})
+NO_UPLOAD = "NoSuchUpload"
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", NO_UPLOAD, "404", "NotFound"})
 _BUSY = frozenset(
     {
         "SlowDown",
@@ -194,6 +195,12 @@ def code_of(error: Exception) -> str:
         return ""
     found = str(error.response.get("Error", {}).get("Code", ""))
     return found if _CODE.fullmatch(found) else "unknown"
+
+
+def unanswered(refused: RestoreError) -> bool:
+    """Is it what `asking` made of a service that could not be asked, rather than of its refusal?"""
+    error = refused.__context__
+    return isinstance(error, Exception) and of_the_service(error) and not code_of(error)
 
 
 def passing(error: Exception) -> bool:

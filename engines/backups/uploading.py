@@ -1,7 +1,7 @@
 """Brings bytes into a bucket, and knows that what lies there is what was sent: they are read back and compared.
 
 They go in parts, so that a broken line costs one of them; until the last is whole, nothing is there under the name. An
-attempt that fails is taken back, and what a killed one left is taken back by the next.
+attempt that fails is taken back, also where what it sent is whole; parts that a killed one left, the next takes back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from engines.backups.checksums import shown
 from engines.backups.places import BucketFolder, ObjectAt, Service
-from engines.backups.s3 import S3, asking, connected, denied, gone, of_the_service, passing
+from engines.backups.s3 import NO_UPLOAD, S3, asking, code_of, connected, denied, gone, of_the_service, passing
 from engines.backups.sources import ATTEMPTS, LONGEST_PAUSE, PAUSE, Wait, of_object, steadily
 from engines.errors import OtherBytes, Refused, RestoreError
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
@@ -104,16 +104,20 @@ def upload(
         at("upload.begin.after")
         try:
             parts = _sent(client, this, content, size, progress, stop, at)
-            ended = _again(lambda: client.complete_multipart_upload(**this, MultipartUpload={"Parts": parts}), pause)
+            ended = _again(_ending(client, this, parts, content), pause)
         except BaseException:
             _take_back(client, this, say)
             raise
-    at("upload.end.after")
     etag, version = str(ended.get("ETag", "")).strip('"'), str(ended.get("VersionId") or "")
     # What a bucket without versions calls "null" is written over like any object: then the ETag alone tells.
     place = ObjectAt(folder.service, folder.bucket, key, content.size, "" if version == "null" else version, etag)
-    _refuse_other(client, place, content, progress, stop)
-    at("upload.proof.after")
+    try:
+        at("upload.end.after")
+        _refuse_other(client, place, content, progress, stop)
+        at("upload.proof.after")
+    except BaseException:
+        take_away(client, place, say)
+        raise
     return place
 
 
@@ -135,6 +139,34 @@ def _sent(
         progress(min(len(parts) * part, content.size), 2 * content.size)
         at("upload.part.after")
     return parts
+
+
+def _ending(
+    client: S3, this: Mapping[str, object], parts: list[Mapping[str, object]], content: Content
+) -> Callable[[], Mapping[str, object]]:
+    """Makes the parts an object. Asked again, the service may say that there is no such upload: the answer was lost."""
+    asked_before = False
+
+    def end() -> Mapping[str, object]:
+        nonlocal asked_before
+        again, asked_before = asked_before, True
+        try:
+            return client.complete_multipart_upload(**this, MultipartUpload={"Parts": parts})
+        except Exception as error:
+            if not again or code_of(error) != NO_UPLOAD:
+                raise
+            try:
+                found = client.head_object(Bucket=this["Bucket"], Key=this["Key"])
+            except Exception as unseen:
+                if gone(unseen) or denied(unseen):
+                    raise error from None
+                raise
+            # Whether it is what was sent, the reading back proves.
+            if (found.get("ContentLength"), found.get("Metadata", {}).get("sha256")) != (content.size, content.sha256):
+                raise
+            return found
+
+    return end
 
 
 def _again(ask: Callable[[], T], pause: Wait, attempts: int | None = None) -> T:
@@ -256,6 +288,16 @@ def _take_back(client: S3, this: Mapping[str, object], say: Say) -> None:
             raise
         if not gone(error):
             say("the parts that were sent could not be taken back; the next attempt does it")
+
+
+def take_away(client: S3, place: ObjectAt, say: Say) -> None:
+    """An object that was sent and will be no part of a snapshot; somebody else's of that name stays."""
+    try:
+        if is_there(client, place):
+            remove(client, place)
+            say(f"{place} is removed again")
+    except RestoreError as error:  # why it came to this is what has to be told
+        say(f"{place} could not be removed again; remove it by hand where it is left: {error.message}")
 
 
 def any_there(client: S3, place: ObjectAt) -> bool:

@@ -50,11 +50,24 @@ def snapshots_at(target: Target) -> Location:
     return located(target.snapshots, service_of(target)) if isinstance(target, MysqlTarget) else target.snapshots
 
 
+def spare_of(target: Target) -> Path | None:
+    """The folder with what an undo kept while the bucket of snapshots did not take it."""
+    if not isinstance(target, MysqlTarget) or target.spare == Path():
+        return None
+    return target.spare if isinstance(snapshots_at(target), BucketFolder) else None
+
+
 def _snapshots(target: Target) -> tuple[list[Backup], list[str]]:
     """Safety snapshots as restore points. Their descriptions give the hash that staging compares with."""
     at = snapshots_at(target)
     if isinstance(at, BucketFolder):
-        return _in_bucket(target, at)
+        spare = spare_of(target)
+        (found, problems), (here, wrong) = _in_bucket(target, at), _in_folder(target, spare) if spare else ([], [])
+        return [*found, *here], [*problems, *wrong]
+    return _in_folder(target, at)
+
+
+def _in_folder(target: Target, at: Path) -> tuple[list[Backup], list[str]]:
     if not at.is_dir():
         return [], []
     listing = shelf.listed(str(at), shelf.Snapshot)

@@ -8,9 +8,10 @@ from datetime import datetime
 from engines import shelf
 from engines.backups import kept as in_bucket
 from engines.backups.places import BucketFolder
+from engines.errors import Problem, RestoreError
 from engines.recipes import points
 from engines.session.state import SessionState
-from engines.shelf import Snapshot
+from engines.shelf import Pruned, Snapshot
 from engines.targets import Target
 
 
@@ -22,11 +23,20 @@ def kept_by(state: SessionState) -> bool:
 
 def due(target: Target, now: datetime) -> tuple[Snapshot, ...]:
     """Those that are past their date, oldest first. Raises RestoreError where a bucket can't be listed."""
-    at = points.snapshots_at(target)
-    return in_bucket.due(at, now) if isinstance(at, BucketFolder) else shelf.due(str(at), now)
+    at, spare = points.snapshots_at(target), points.spare_of(target)
+    if not isinstance(at, BucketFolder):
+        return shelf.due(str(at), now)
+    return (*in_bucket.due(at, now), *(shelf.due(str(spare), now) if spare else ()))
 
 
-def prune(target: Target, now: datetime) -> tuple[str, ...]:
-    """Remove what is due and ours; the paths removed. Raises RestoreError where a bucket does not let it."""
-    at = points.snapshots_at(target)
-    return in_bucket.prune(at, now) if isinstance(at, BucketFolder) else shelf.prune(str(at), now)
+def prune(target: Target, now: datetime) -> Pruned:
+    """Remove what is due and ours, and say what was removed. What a bucket does not let go is a problem in it."""
+    at, spare = points.snapshots_at(target), points.spare_of(target)
+    if not isinstance(at, BucketFolder):
+        return Pruned(shelf.prune(str(at), now))
+    here = shelf.prune(str(spare), now) if spare else ()
+    try:
+        there = in_bucket.prune(at, now)
+    except RestoreError as error:
+        there = Pruned((), (Problem(str(at), "", error.message, error.hint),))
+    return Pruned((*here, *there.removed), there.problems)

@@ -1,15 +1,17 @@
 """Where a session's safety snapshots go: a folder of this machine, or made in one and brought into a bucket.
 
 The copy here stays with what is staged, until the session is over: an undo takes it where it is still what it was, and
-fetches the bucket's where it is not.
+fetches the bucket's where it is not. What an undo itself keeps goes to a folder of this machine while the bucket does
+not take it: the way back needs no bucket.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines import checks, shelf
 from engines.backups import kept as in_bucket
 from engines.backups import staging
 from engines.backups.checksums import Digest
@@ -24,7 +26,17 @@ from engines.session.work import Work
 from engines.targets import MysqlTarget
 from engines.text import drawable, size, utc_now
 
+SPARE = "Present state"
 STORED = ("upload it, read it back from there and compare", "whole or not at all: nothing is replaced before that")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a snapshot is made, and under which name. `closed`: why it stays there, and is not uploaded."""
+
+    folder: Path
+    name: str
+    closed: RestoreError | None = None
 
 
 def bucket_of(target: MysqlTarget) -> BucketFolder | None:
@@ -40,16 +52,62 @@ def folder_of(target: MysqlTarget, state: SessionState) -> Path:
 
 def name_for(work: Work, target: MysqlTarget, kind: str) -> str:
     """The same at every attempt, so that what a killed one left is written over; another where one is complete."""
-    begun = work.state.begun_at or utc_now()
-    name = f"{target.name}-{begun:%Y-%m-%dT%H-%M-%SZ}-{token(work.state)}-{kind}"
-    known = work.state.step(work.step.id)
-    here = folder_of(target, work.state) / f"{name}.toml"
+    name, here = _name(work, target, kind), folder_of(target, work.state)
     if (bucket := bucket_of(target)) is None:
-        taken = here.exists()
-    else:
-        taken = in_bucket.described(bucket, name)
-        here.unlink(missing_ok=True)  # in a bucket only what is described there is complete
-    return f"{name}-{known.attempt if known else 2}" if taken else name
+        return _another(work, name, here)
+    taken = in_bucket.described(bucket, name)
+    Path(here, f"{name}.toml").unlink(missing_ok=True)  # in a bucket only what is described there is complete
+    return _numbered(work, name) if taken else name
+
+
+def _name(work: Work, target: MysqlTarget, kind: str) -> str:
+    begun = work.state.begun_at or utc_now()
+    return f"{target.name}-{begun:%Y-%m-%dT%H-%M-%SZ}-{token(work.state)}-{kind}"
+
+
+def _another(work: Work, name: str, folder: Path) -> str:
+    """The name, or another one where a snapshot of that name is complete in `folder`."""
+    return _numbered(work, name) if Path(folder, f"{name}.toml").exists() else name
+
+
+def _numbered(work: Work, name: str) -> str:
+    known = work.state.step(work.step.id)
+    return f"{name}-{known.attempt if known else 2}"
+
+
+def has_spare(target: MysqlTarget) -> bool:
+    return points.spare_of(target) is not None
+
+
+def place_for_present(work: Work, target: MysqlTarget, kind: str) -> Place:
+    """Where an undo keeps the present state: in the spare folder from the start while the bucket does not answer."""
+    here = folder_of(target, work.state)
+    try:
+        name = name_for(work, target, kind)
+    except RestoreError as error:
+        if not has_spare(target) or work.stopped():
+            raise
+        # What the bucket has can't be known: no snapshot that goes there has such a name.
+        name = _another(work, _name(work, target, f"{kind}-here"), target.spare)
+        return Place(target.spare, name, error)
+    return Place(here, _another(work, name, target.spare) if has_spare(target) else name)
+
+
+def present_stored(work: Work, target: MysqlTarget, taken: Snapshot, place: Place) -> Snapshot:
+    """As `stored`; where the bucket does not take it, proven in the spare folder, with a check that says so."""
+    kept, closed = taken, place.closed
+    if closed is None:
+        try:
+            return stored(work, target, taken)
+        except RestoreError as error:
+            if not has_spare(target) or work.stopped():
+                raise
+            closed = error
+            kept = shelf.moved(taken, str(target.spare))
+    told = f"it is kept as {drawable(str(kept.path))}, and not in {bucket_of(target)}: {closed.message}"
+    hint = "Keep this machine's copy until it is elsewhere. `reinstate backups` lists it, `reinstate prune` removes it."
+    work.check(checks.warn(SPARE, told, f"{closed.hint} {hint}"))
+    return kept
 
 
 def stored(work: Work, target: MysqlTarget, taken: Snapshot) -> Snapshot:

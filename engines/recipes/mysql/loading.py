@@ -39,7 +39,7 @@ from engines.recipes.recalling import recall
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.targets import Ghosts, LoadClient, MysqlTarget
-from engines.text import both_zones, count, size, utc_now
+from engines.text import both_zones, count, drawable, size, utc_now
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -120,7 +120,15 @@ def keep_safe(work: Work, target: MysqlTarget) -> Mapping[str, object]:
 
 
 def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping[str, object]:
-    """A dump of the schema as it is now, read back, with where the binary log stood."""
+    """A dump of the schema as it is now, read back, with where the binary log stood.
+
+    Before an undo a bucket that does not take it stops nothing. Before a restore it does: nothing goes before that.
+    """
+    if kind == BEFORE_UNDO:
+        place = keeping.place_for_present(work, target, f"{kind}{again}")
+    else:
+        name = keeping.name_for(work, target, f"{kind}{again}")
+        place = keeping.Place(keeping.folder_of(target, work.state), name)
     with work.children("mysqldump") as started:
         taken = snapshot.take(
             snapshot.Asked(
@@ -128,8 +136,8 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
                 place=reach.place_of(target),
                 login=reach.login_of(target),
                 schema=target.database,
-                folder=str(keeping.folder_of(target, work.state)),
-                name=keeping.name_for(work, target, f"{kind}{again}"),
+                folder=str(place.folder),
+                name=place.name,
                 keep_until=utc_now() + timedelta(days=target.keep_days),
                 target=target.name,
                 session=work.state.id,
@@ -142,12 +150,19 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
             stop=work.stopped,
             at=work.at,
         )
-    taken, bucket = keeping.stored(work, target, taken), keeping.bucket_of(target)
+    if kind == BEFORE_UNDO:
+        taken = keeping.present_stored(work, target, taken, place)
+    else:
+        taken = keeping.stored(work, target, taken)
+    where = ""
+    if bucket := keeping.bucket_of(target):
+        here = taken.folder != str(bucket)
+        where = f", NOT in {bucket} but in {drawable(taken.folder)}" if here else f" from {bucket}"
     return {
         "snapshot": msgspec.to_builtins(taken),
         "before": dict(taken.counts),
         "message": f"{taken.name}, {size(taken.size)}, {count(taken.tables)} tables, {count(taken.rows)} rows, "
-        f"read back{f' from {bucket}' if bucket else ''}, kept until {taken.keep_until[:10]}",
+        f"read back{where}, kept until {taken.keep_until[:10]}",
     }
 
 

@@ -301,6 +301,7 @@ def undo_plan(
                 shows=(
                     f"dump {target.database} as it is now into {target.snapshots}",
                     *(keeping.STORED[:1] if keeping.bucket_of(target) else ()),
+                    *((f"into {target.spare} where the bucket does not take it",) if keeping.has_spare(target) else ()),
                     *written,
                 ),
                 gates=(CONFIRM,),

@@ -6,20 +6,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from engines.backups import kept, uploading
 from engines.backups.places import BucketFolder, ObjectAt
+from engines.backups.s3 import S3, asking
 from engines.backups.uploading import Content, client_of, small
 from engines.checks import Verdict
 from engines.errors import OtherBytes, Refused, RestoreError
-from engines.shelf import RawCopy, RawFile, Snapshot
+from engines.shelf import Pruned, RawCopy, RawFile, Snapshot
 from engines.text import stamp
 from tests.engines.backups.objects import Bucket, fresh_name, sha256
 from tests.servers.proxy import proxied
@@ -130,6 +133,50 @@ def test_a_file_that_is_not_what_was_hashed_is_not_kept(plain: Bucket, tmp_path:
     with pytest.raises(OtherBytes, match="does not read back as it was sent"):
         kept.keep(one, plain.folder)
     assert kept.listed(plain.folder, Snapshot).snapshots == ()
+    assert keys(plain) == []
+
+
+@pytest.mark.parametrize("point", ["upload.end.after", "upload.proof.after", "keep.describe.before"])
+def test_what_was_sent_is_not_left_where_it_is_not_described(bucket: Bucket, tmp_path: Path, point: str) -> None:
+    """Whole objects, of which the first is a log and the second the dump; and nobody else's go."""
+    bucket.put({"shop-night.sql.zst": b"an earlier one"}, listed=False)
+    passed, said = 0, list[str]()
+
+    def at(name: str) -> None:
+        nonlocal passed
+        passed += name == point
+        if name == point and passed == (1 if point == "keep.describe.before" else 2):
+            raise RestoreError("The point of the test.", "")
+
+    with pytest.raises(RestoreError, match="The point of the test"):
+        kept.keep(made(tmp_path), bucket.folder, say=said.append, at=at)
+    assert unfinished(bucket) == []
+    assert keys(bucket) == (["shop-night.sql.zst"] if bucket.versioned else [])
+    assert any(f"{bucket.folder}shop-night.sql.zst is removed again" in line for line in said)
+    client = bucket.s3.client()
+    found = client.list_object_versions(Bucket=bucket.name)
+    client.close()
+    assert not found.get("DeleteMarkers")
+    assert len(found.get("Versions", ())) == bucket.versioned
+
+
+def test_what_is_described_stays_whole_though_the_description_could_not_be_proven(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    told = iter(range(9))
+
+    def proven(*asked: object) -> None:
+        if next(told) == 2:
+            raise RestoreError("The line broke.", "")
+
+    with (
+        patch.object(uploading, "_refuse_other", proven),
+        patch.object(uploading, "remove", side_effect=RestoreError("The line broke.", "")),
+        pytest.raises(RestoreError, match="The line broke"),
+    ):
+        kept.keep(made(tmp_path), bucket.folder)
+    assert len(keys(bucket)) == 3
+    assert len(kept.listed(bucket.folder, Snapshot).snapshots) == 1
 
 
 def test_what_is_written_over_before_it_is_read_back_is_noticed(bucket: Bucket) -> None:
@@ -181,6 +228,36 @@ def test_a_line_that_breaks_costs_a_part_and_no_more(plain: Bucket) -> None:
         )
     assert sha256_of(replace(place, service=plain.service())) == sha256(LARGE)
     assert unfinished(plain) == []
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["ours", "another's"])
+def test_an_answer_that_is_lost_when_the_parts_become_an_object_costs_nothing(bucket: Bucket, other: bool) -> None:
+    """Asked again, the service knows of no such upload: it is done, unless what is there is somebody's."""
+    from botocore.exceptions import ClientError
+
+    asked = 0
+    with client_of(bucket.service()) as client:
+        complete: Any = client.complete_multipart_upload
+
+        def losing(**more: Any) -> Any:  # noqa: ANN401 - as boto3 has it
+            nonlocal asked
+            asked += 1
+            if asked > 1:  # as S3 has it; moto may answer what it answered before
+                raise ClientError({"Error": {"Code": "NoSuchUpload", "Message": ""}}, "CompleteMultipartUpload")
+            complete(**more)
+            if other:
+                bucket.put({"a": b"another's"}, listed=False)
+            raise TimeoutError
+
+        with patch.object(client, "complete_multipart_upload", losing):
+            if other:
+                with pytest.raises(RestoreError, match="can't be uploaded: it is not there"):
+                    uploading.upload(client, small(DUMP), bucket.folder, "a")
+                return
+            place = uploading.upload(client, small(DUMP), bucket.folder, "a")
+    assert asked == 2
+    assert bool(place.version) is bucket.versioned
+    assert sha256_of(place) == sha256(DUMP)
 
 
 def test_a_line_that_stays_broken_leaves_nothing_that_counts_and_the_next_attempt_clears_up(
@@ -244,7 +321,7 @@ def test_killed_before_the_description_nothing_counts_and_the_next_attempt_is_wh
     ended = subprocess.run(asked, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert kept.listed(plain.folder, Snapshot).snapshots == ()
-    assert kept.prune(plain.folder, NOW + timedelta(days=9)) == ()
+    assert kept.prune(plain.folder, NOW + timedelta(days=9)) == Pruned(())
     one = kept.keep(made(tmp_path), plain.folder)
     assert kept.listed(plain.folder, Snapshot).snapshots == (one,)
     assert unfinished(plain) == []
@@ -258,9 +335,9 @@ def test_what_is_due_goes_and_nothing_else(bucket: Bucket, tmp_path: Path) -> No
     kept.keep(made(tmp_path, "shop-due"), bucket.folder)
     kept.keep(made(tmp_path, "shop-later", NOW + timedelta(seconds=1)), bucket.folder)
     others = {"mine.sql", "shop-due.sql.zst.old"}
-    assert kept.prune(bucket.folder, NOW - timedelta(seconds=1)) == ()
+    assert kept.prune(bucket.folder, NOW - timedelta(seconds=1)) == Pruned(())
     assert [one.name for one in kept.due(bucket.folder, NOW)] == ["shop-due"]
-    removed = kept.prune(bucket.folder, NOW)
+    removed = kept.prune(bucket.folder, NOW).removed
     assert [one.rpartition("/")[2] for one in removed] == ["shop-due.sql.zst", "binlog.000007", "shop-due.toml"]
     later = {"shop-later.toml", "shop-later.sql.zst", "shop-later.raw/binlog.000007"}
     assert set(keys(bucket)) == others | later
@@ -275,13 +352,53 @@ def test_what_is_due_goes_and_nothing_else(bucket: Bucket, tmp_path: Path) -> No
 def test_an_object_that_is_another_now_stays_with_its_description(bucket: Bucket, tmp_path: Path) -> None:
     kept.keep(made(tmp_path), bucket.folder)
     bucket.put({"shop-night.sql.zst": b"somebody's"}, listed=False)
-    removed = kept.prune(bucket.folder, NOW)
+    removed = kept.prune(bucket.folder, NOW).removed
     if bucket.versioned:  # the version that was kept goes, the one on top of it is somebody's
         assert len(removed) == 3
         assert keys(bucket) == ["shop-night.sql.zst"]
     else:
         assert removed == ()
         assert len(keys(bucket)) == 3
+
+
+def test_what_can_not_be_removed_keeps_no_other_from_going(bucket: Bucket, tmp_path: Path) -> None:
+    """Here the service does not let one object go, and still does the others; then it does not answer any more."""
+    for name in ("shop-1", "shop-2", "shop-3"):
+        kept.keep(made(tmp_path, name), bucket.folder)
+    with patched_removal(lambda place: "shop-1.sql.zst" in place.key) as asked:
+        pruned = kept.prune(bucket.folder, NOW)
+    assert sorted(one.rpartition("/")[2] for one in pruned.removed if one.endswith(".toml")) == [
+        "shop-2.toml",
+        "shop-3.toml",
+    ]
+    (problem,) = pruned.problems
+    assert (problem.file, "access is denied" in problem.message) == ("shop-1", True)
+    assert "s3:DeleteObject" in problem.hint
+    assert "shop-1.toml" in keys(bucket)
+    assert len(asked) == len(pruned.removed) + 1
+    kept.keep(made(tmp_path, "shop-2"), bucket.folder)
+    with patched_removal(lambda _place: True, OSError("gone")) as asked:
+        pruned = kept.prune(bucket.folder, NOW)
+    assert (pruned.removed, len(pruned.problems), len({place.key for place in asked})) == ((), 1, 1)
+
+
+@contextmanager
+def patched_removal(refuses: Callable[[ObjectAt], bool], error: Exception | None = None) -> Iterator[list[ObjectAt]]:
+    """What `refuses` says can't be removed: as Object Lock, or a policy, has it."""
+    from botocore.exceptions import ClientError
+
+    asked: list[ObjectAt] = []
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": ""}}, "DeleteObject")
+
+    def remove(client: S3, place: ObjectAt) -> None:
+        asked.append(place)
+        with asking("it can't be removed", "s3:DeleteObject"):
+            if refuses(place):
+                raise error or denied
+        uploading.remove(client, place)
+
+    with patch.object(kept, "remove", remove):
+        yield asked
 
 
 def test_pruning_that_was_cut_short_is_done_again(plain: Bucket, tmp_path: Path) -> None:
@@ -293,7 +410,7 @@ def test_pruning_that_was_cut_short_is_done_again(plain: Bucket, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         kept.prune(plain.folder, NOW, at=at_point("prune.remove.after", cut))
     assert "shop-night.toml" in keys(plain)
-    assert len(kept.prune(plain.folder, NOW)) == 2
+    assert len(kept.prune(plain.folder, NOW).removed) == 2
     assert keys(plain) == []
 
 
@@ -313,6 +430,6 @@ def test_a_description_that_leads_elsewhere_is_told_and_left(plain: Bucket, tmp_
         there = kept.listed(plain.folder, Snapshot)
         assert there.snapshots == ()
         assert "not a snapshot's description" in there.damaged[0].message
-    assert kept.prune(plain.folder, NOW) == ()
+    assert kept.prune(plain.folder, NOW) == Pruned(())
     client.close()
     assert len(keys(plain)) == 3

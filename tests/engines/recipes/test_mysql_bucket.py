@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 
 from engines.mysql.flavour import Flavour
 from engines.mysql.snapshot import Snapshot
-from engines.recipes import points
+from engines.recipes import points, snapshots
 from engines.recipes.mysql import reach
 from engines.recipes.mysql.loading import snapshot_of
 from engines.session import commands as c
@@ -36,7 +37,7 @@ from tests.engines.recipes.mysql_world import MysqlWorld, accept_all, build, new
 from tests.engines.recipes.world import answering, start_runner
 from tests.servers.databases import Server
 from tests.servers.proxy import proxied
-from tests.servers.s3 import REGION, S3Server, refusal
+from tests.servers.s3 import REGION, Answer, S3Server, refusal
 from tests.servers.s3 import answering as answering_s3
 from tests.servers.waiting import until
 
@@ -138,6 +139,56 @@ def test_a_snapshot_in_a_bucket_brings_back_exactly_what_was_there(night: Night)
     listed = {one.name: one for one in points.restore_points(night.target).backups if one.kind == "safety snapshot"}
     assert sorted(listed) == sorted(one for one in objects if one.endswith(".sql.zst"))
     assert not Path(night.target.staging).exists() or not list(Path(night.target.staging).rglob("*.zst"))
+
+
+@pytest.mark.parametrize("reads", [False, True], ids=["closed", "read only"])
+def test_the_way_back_needs_no_bucket(mariadb_server: Server, s3: S3Server, tmp_path: Path, reads: bool) -> None:
+    """What is live is kept in the state folder then, as a snapshot in a folder is."""
+    bucket = Bucket(s3, fresh_name(), prefix="safety/box/")
+
+    def answer(path: str) -> Answer:
+        return refusal(404, "NoSuchKey") if reads and "uploads" not in path else refusal(403, "AccessDenied")
+
+    with (
+        proxied(port_of(s3.endpoint)) as proxy,
+        answering_s3(answer) as closed,
+        night_on(mariadb_server, bucket, tmp_path, f"http://127.0.0.1:{proxy.port}") as night,
+    ):
+        before, folder = night.world.content(), new_session(night.world)
+        shows: list[str] = []
+
+        async def undo(client: Client) -> bool:
+            ask = ask_of(client)
+            assert ask is None or ask.kind is not AskKind.DECIDE, ask.text
+            if ask is not None and client.state.undo_asked is None and ask.step == "4.1":
+                proxy.lead_to(port_of(closed))
+                await client.do(c.Undo("the wrong dump"))
+                return True
+            if ask is not None and ask.step == "6.6":
+                shows.extend(next(one.step.shows for one in client.state.steps if one.step.id == "6.6"))
+            return await accept_all(client)
+
+        state = run(folder, undo)
+        assert state.ended is not None, (folder / "runner.log").read_text()[-3000:]
+        assert state.ended.how is Ending.UNDONE
+        assert night.world.content() == before
+        spare = night.world.config().state / "snapshots" / "box"
+        assert any(str(spare) in line for line in shows)
+        kept, check = snapshot_of(state, "keep-present"), state.checks["Present state"].check
+        assert kept is not None
+        assert check.verdict == "WARN"
+        assert f"{spare}/{kept.name}.sql.zst" in check.evidence
+        assert "access is denied" in check.evidence
+        assert hashlib.sha256((spare / f"{kept.name}.sql.zst").read_bytes()).hexdigest() == kept.sha256
+        assert f"but in {spare}" in next(one.message for one in state.steps if one.step.id == "6.6")
+        proxy.lead_to(port_of(s3.endpoint))
+        rows = {one.name: one for one in points.restore_points(night.target).backups}
+        assert str(rows[f"{kept.name}.sql.zst"].place) == kept.path
+        later = utc_now() + timedelta(days=99)
+        assert kept.name in [one.name for one in snapshots.due(night.target, later)]
+        snapshots.prune(night.target, later)
+        assert list(spare.iterdir()) == []
+        assert night.objects() == {}
 
 
 @pytest.mark.torture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -71,9 +72,42 @@ def test_what_is_due_is_pruned_with_what_lies_beside_it(kind: str, ending: str, 
     keep(target, ending, "due", NOW)
     keep(target, ending, "later", NOW + timedelta(days=1))
     assert [one.name for one in snapshots.due(target, NOW)] == ["due"]
-    removed = snapshots.prune(target, NOW)
+    removed = snapshots.prune(target, NOW).removed
     assert [Path(path).name for path in removed] == [f"due{ending}", "binlog.000001", "due.toml"]
     assert {path.name for path in Path(target.snapshots).iterdir()} == {f"later{ending}", "later.raw", "later.toml"}
+
+
+@pytest.mark.parametrize("other_disk", [False, True])
+def test_a_snapshot_is_moved_with_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_disk: bool
+) -> None:
+    target = target_of("mysql", tmp_path)
+    keep(target, ".sql.zst", "one", NOW)
+    folder = tmp_path / "state" / "shop"
+    (one,) = shelf.listed(str(target.snapshots), Snapshot).snapshots
+    rename = Path.rename
+
+    def renamed(path: Path, to: Path) -> Path:
+        if other_disk and path.parent != to.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    there = shelf.moved(one, str(folder))
+    assert shelf.listed(str(folder), Snapshot).snapshots == (there,)
+    assert Path(str(there.path)).read_bytes() == b"content"
+    assert sorted(path.name for path in folder.rglob("*")) == ["binlog.000001", "one.raw", "one.sql.zst", "one.toml"]
+    assert [path.name for path in Path(target.snapshots).rglob("*")] == ["one.raw"]
+
+
+def test_a_moved_snapshot_that_does_not_read_back_is_not_described(tmp_path: Path) -> None:
+    target = target_of("mysql", tmp_path)
+    keep(target, ".sql.zst", "one", NOW)
+    (one,) = shelf.listed(str(target.snapshots), Snapshot).snapshots
+    Path(str(one.path)).write_bytes(b"contenT")
+    with pytest.raises(RestoreError, match="does not read back as it was written"):
+        shelf.moved(one, str(tmp_path / "state"))
+    assert shelf.listed(str(tmp_path / "state"), Snapshot).snapshots == ()
 
 
 # -- in a bucket ------------------------------------------------------------------------------------------------
@@ -107,7 +141,7 @@ def test_snapshots_in_a_bucket_are_restore_points_as_long_as_they_are_what_was_k
     staged = stage(points.place_of(chosen, target), tmp_path / "staging", digest)
     assert Path(staged.path).read_bytes() == b"content"
     assert [one.name for one in snapshots.due(target, NOW)] == ["due"]
-    assert len(snapshots.prune(target, NOW)) == 3
+    assert len(snapshots.prune(target, NOW).removed) == 3
     assert snapshots.due(target, NOW) == ()
 
 
@@ -119,5 +153,8 @@ def test_a_bucket_of_snapshots_that_does_not_answer_hides_no_backup(s3: S3Server
     found = points.restore_points(target)
     assert [one.name for one in found.backups] == ["shop.sql"]
     assert any("safety snapshots are not listed" in problem for problem in found.problems)
-    with pytest.raises(RestoreError, match="there is no such bucket"):
-        snapshots.prune(target, NOW)
+    target = replace(target, spare=tmp_path / "spare")
+    keep(replace(target, snapshots=str(target.spare)), ".sql.zst", "due", NOW)
+    pruned = snapshots.prune(target, NOW)  # what an undo kept here goes all the same
+    assert len(pruned.removed) == 3
+    assert "there is no such bucket" in pruned.problems[0].message
