@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from engines.backups import catalogue, parts, sources, staging
 from engines.backups.checksums import Digest
 from engines.backups.places import FileAt, ObjectAt, Place
+from engines.backups.receiving import Receiving
 from engines.backups.staging import Staged, stage
 from engines.errors import Refused, RestoreError, UsageError
 from tests.engines.backups.folder import fill, only
@@ -131,14 +133,24 @@ def test_one_that_was_replaced_between_listing_and_staging(source: Source, tmp_p
     assert list((tmp_path / "staging").iterdir()) == []
 
 
-def test_one_that_is_replaced_while_it_is_staged(source: Source, tmp_path: Path) -> None:
+def test_one_that_is_replaced_while_it_is_staged(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     into = tmp_path / "staging"
-    done: list[str] = []
+    replaced = threading.Event()
+    fetch = Receiving._fetch
+
+    def fetch_later(receiving: Receiving, one: int, number: int) -> bool:
+        """The parts after the first, which are asked for ahead, only once the file is another."""
+        assert number == 0 or replaced.wait(20)
+        return fetch(receiving, one, number)
 
     def at(point: str) -> None:
-        if point == "stage.part.after" and not done:
-            done.append(point)
+        if point == "stage.part.after" and not replaced.is_set():
             source.overwrite(bytes(len(CONTENT)))
+            replaced.set()
+
+    monkeypatch.setattr(Receiving, "_fetch", fetch_later)
 
     if getattr(source.place, "version", ""):
         assert_staged(stage(source.place, into, DIGEST, part=SMALL, connections=1, at=at), into)
