@@ -16,7 +16,7 @@ from engines.checks import Verdict
 from engines.people import Role
 from engines.session.plan import GateKind, PlanKind
 from engines.session.record import measures, people
-from engines.session.state import CheckState, Grid, SessionState, Status, StepState
+from engines.session.state import CheckState, Grid, SessionState, Status
 from engines.text import clock, count, drawable, duration, parse_stamp, size, span
 
 _SAID = {
@@ -249,11 +249,8 @@ def _steps(state: SessionState) -> Iterable[tuple[str, str, str, str, str]]:
             continue
         title = f"{known.id} {known.step.title}"
         again = f", attempt {known.attempt}" if known.attempt > 1 else ""
-        yield title, f"{known.status}{again}", duration(known.seconds), duration(known.waited), _outcome(known)
-
-
-def _outcome(known: StepState) -> str:
-    return known.skipped_for or known.message
+        came_of_it = known.skipped_for or known.message
+        yield title, f"{known.status}{again}", duration(known.seconds), duration(known.waited), came_of_it
 
 
 def _foot(state: SessionState) -> str:

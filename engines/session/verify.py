@@ -11,9 +11,9 @@ from engines.errors import RestoreError
 from engines.session.defects import defect
 from engines.session.events import PlanMade, SessionBegun, SessionEnded, StepEnded, StepLog, StepStarted
 from engines.session.journal import BrokenChain, Journal, line_digest, read
-from engines.session.record import plan_as_written, plan_text, render
+from engines.session.record import plan_as_written, render
 from engines.session.report import report
-from engines.session.state import SessionState, after, fold
+from engines.session.state import fold
 from engines.text import drawable
 
 _PIECE = 1 << 20  # bytes
@@ -129,10 +129,8 @@ def _wrong_plan(journal: Journal, entries: int, folder: Path, holds: list[str], 
     path = folder / "plan.toml"
     made = [entry for entry in journal.entries if isinstance(entry.event, PlanMade)]
     before = sum(entry.seq <= entries for entry in made)
-    newest = made[max(before - 1, 0) :]
-    # A version that knew fewer or other fields wrote the plan as its journal line has it.
-    right = {plan_text(after(SessionState(), entry)) for entry in newest}
-    right |= {plan_as_written(journal.lines[entry.seq - 1]) for entry in newest}
+    # As the journal's own line has it: another version may know fewer or other fields.
+    right = {plan_as_written(journal.lines[entry.seq - 1]) for entry in made[max(before - 1, 0) :]}
     if not path.exists():
         if made:
             unchecked.append("plan.toml is not here; the plan itself is in the journal")
