@@ -36,6 +36,7 @@ class Place:
 
     folder: Path
     name: str
+    spare: bool  # may it stay on this machine where the bucket does not take it?
     closed: RestoreError | None = None
 
 
@@ -79,28 +80,28 @@ def has_spare(target: MysqlTarget) -> bool:
     return points.spare_of(target) is not None
 
 
-def place_for_present(work: Work, target: MysqlTarget, kind: str) -> Place:
-    """Where an undo keeps the present state: in the spare folder from the start while the bucket does not answer."""
-    here = folder_of(target, work.state)
+def place_for(work: Work, target: MysqlTarget, kind: str, *, spare: bool) -> Place:
+    """Where a snapshot is made. `spare`: in the spare folder from the start while the bucket does not answer."""
+    here, spare = folder_of(target, work.state), spare and has_spare(target)
     try:
         name = name_for(work, target, kind)
     except RestoreError as error:
-        if not has_spare(target) or work.stopped():
+        if not spare or work.stopped():
             raise
         # What the bucket has can't be known: no snapshot that goes there has such a name.
         name = _another(work, _name(work, target, f"{kind}-here"), target.spare)
-        return Place(target.spare, name, error)
-    return Place(here, _another(work, name, target.spare) if has_spare(target) else name)
+        return Place(target.spare, name, spare, error)
+    return Place(here, _another(work, name, target.spare) if spare else name, spare)
 
 
-def present_stored(work: Work, target: MysqlTarget, taken: Snapshot, place: Place) -> Snapshot:
-    """As `stored`; where the bucket does not take it, proven in the spare folder, with a check that says so."""
+def settled(work: Work, target: MysqlTarget, taken: Snapshot, place: Place) -> Snapshot:
+    """As `stored`; where the bucket does not take it and it may stay here, in the spare folder, and a check says so."""
     kept, closed = taken, place.closed
     if closed is None:
         try:
             return stored(work, target, taken)
         except RestoreError as error:
-            if not has_spare(target) or work.stopped():
+            if not place.spare or work.stopped():
                 raise
             closed = error
             kept = shelf.moved(taken, str(target.spare))

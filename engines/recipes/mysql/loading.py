@@ -124,11 +124,7 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
 
     Before an undo a bucket that does not take it stops nothing. Before a restore it does: nothing goes before that.
     """
-    if kind == BEFORE_UNDO:
-        place = keeping.place_for_present(work, target, f"{kind}{again}")
-    else:
-        name = keeping.name_for(work, target, f"{kind}{again}")
-        place = keeping.Place(keeping.folder_of(target, work.state), name)
+    place = keeping.place_for(work, target, f"{kind}{again}", spare=kind == BEFORE_UNDO)
     with work.children("mysqldump") as started:
         taken = snapshot.take(
             snapshot.Asked(
@@ -150,10 +146,7 @@ def keep(work: Work, target: MysqlTarget, kind: str, again: str = "") -> Mapping
             stop=work.stopped,
             at=work.at,
         )
-    if kind == BEFORE_UNDO:
-        taken = keeping.present_stored(work, target, taken, place)
-    else:
-        taken = keeping.stored(work, target, taken)
+    taken = keeping.settled(work, target, taken, place)
     where = ""
     if bucket := keeping.bucket_of(target):
         here = taken.folder != str(bucket)
