@@ -97,7 +97,7 @@ def _signed(known: StepState, role: str) -> str:
 
 
 def _record(view: View) -> Iterator[Piece]:
-    yield "Record", BOLD
+    yield "Record" if view.state.ended is None else "Record; report.md beside it has it in words", BOLD
     yield f"{view.folder / 'session.toml'}", PLAIN  # from the line's start: it is copied from the terminal
 
 

@@ -111,7 +111,7 @@ def test_a_whole_session_is_typed_with_slips_and_taken_up_again(prepare_job: Pre
         person.says(ENTER, to="Name of the application owner: ")
         person.reads("REFUSED: ")
         person.signs_off()
-        person.reads("Session signed off.", f"Record: {job.session / 'session.toml'}")
+        person.reads("Session signed off.", f"Record: {job.session / 'session.toml'}", "Report: ")
         assert person.exit_status() == 0
 
     ended = job.state.ended

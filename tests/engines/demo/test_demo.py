@@ -70,6 +70,8 @@ def test_it_ends_well_and_names_the_record(ran: tuple[Path, subprocess.Completed
     assert record.is_absolute()
     assert record.name == "session.toml"
     assert record.is_relative_to(folder)
+    assert f"\nReport: {record.parent / 'report.md'}\n" in done.stdout
+    assert "| Outcome | signed off |" in (record.parent / "report.md").read_text()
     assert f"rm -r {folder}" in done.stderr
 
 
