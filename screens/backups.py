@@ -28,6 +28,7 @@ from tui.widgets.timeline import Timeline
 from tui.widgets.words import tell
 
 PAGE = Page.BACKUPS
+_ROWS_FOR_ALL = 22  # with fewer the picture and a first-time hint together leave no row of the list
 
 
 class Filter(Input):
@@ -42,6 +43,7 @@ class Filter(Input):
 class BackupsScreen(Screen[None]):
     BINDINGS = bindings(PAGE)
     DEFAULT_CSS = """
+    BackupsScreen.-crowded Timeline { display: none; }
     BackupsScreen #filter { display: none; }
     BackupsScreen #note { height: auto; max-height: 3; padding: 0 1; }
     BackupsScreen #about { height: auto; max-height: 6; padding: 0 1; }
@@ -101,6 +103,7 @@ class BackupsScreen(Screen[None]):
             return
         backup = self.shelf.find(self.subject)
         now = self.view.now
+        self.set_class(bool(self.view.hint) and self.size.height < _ROWS_FOR_ALL, "-crowded")
         tell(self.query_one("#about", Static), about(backup, self.shelf, now))
         self.query_one(Timeline).show(self.shelf, now, _moment(backup))
         self.query_one(Header).tell(

@@ -109,6 +109,18 @@ async def test_the_filter_narrows_the_list_and_esc_takes_it_away() -> None:
         await operator.sees("2 of 7 VERIFIED, 1 to check")
 
 
+async def test_on_the_smallest_screen_the_first_hint_leaves_the_list_in_sight() -> None:
+    opening = Opening(config=CONFIG, name="ana", hints=True)
+    async with at_the_console(World(), opening=opening, size=(60, 20)) as operator:
+        await operator.press("enter")
+        await operator.sees("Choose a VERIFIED copy")
+        await operator.sees("> 2026-11-22 19:00")
+        assert "V verified" not in operator.screen
+        await operator.press("h")
+        await operator.sees("V verified")
+        await operator.sees("> 2026-11-22 19:00")
+
+
 async def test_while_the_filter_is_typed_no_key_of_the_page_is_offered() -> None:
     async with at_the_console(World()) as operator:
         await operator.press("enter")
