@@ -22,7 +22,7 @@ from engines.errors import Refused, RestoreError
 from engines.text import count, drawable
 
 _PIECE = 64 << 10  # packed bytes at a time, at most
-_LEAST = 1 << 10  # and at least: however well they are packed, so many do not fill the memory
+_LEAST = 1 << 8  # and at least: however well they are packed, so many do not fill the memory
 _UNPACKED = 1 << 20  # bytes that a piece is to grow to, as the one before it grew
 
 
