@@ -92,11 +92,18 @@ class Loaded:
 
 def load(job: Job, hooks: Hooks | None = None) -> Loaded:
     """Load the dump. Raises RestoreError: what was loaded until then is said by `hooks.loaded`."""
+    import pymysql
+
     hooks = hooks or Hooks()
     begun = time.monotonic()
     loading = _Loading(job, hooks)
     try:
         loading.run()
+    except pymysql.err.MySQLError as error:  # between two statements of the dump; those say where they stand
+        loading.break_off()
+        raise RestoreError(
+            f"The load was broken off: {meaning(error)}.", f"{LOOK} Then go on (r), or undo (u)."
+        ) from None
     except BaseException:
         loading.break_off()
         raise
