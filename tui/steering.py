@@ -202,10 +202,10 @@ def _unfinished(arguments: argparse.Namespace) -> store.Known:
 
 
 async def _ask(folder: Path, name: str, command: c.Command) -> None:
-    mark = store.runner_mark(folder)
-    if mark is None:
+    socket = store.living_socket(folder)
+    if socket is None:
         raise RestoreError("The runner is gone. Nothing was changed.", f"reinstate resume {folder.name}")
-    client = await connect(mark.socket, name)
+    client = await connect(socket, name)
     try:
         await client.do(command)
     finally:

@@ -411,8 +411,10 @@ def test_where_a_typed_name_is_not_enough_it_is_refused(before: tuple[Event, ...
     first = begun(approval={"self_approval": ["local"], "window_seconds": 3600, "asserted": False})
     state = state_of(first, *before[1:])
     assert "asserted = false" in refusal(state, command).message
-    for how in (How.PEER, How.SIGNED):
-        assert allowed(state, command, replace(ANA, how=how))
+    login = "omar" if isinstance(command, c.Give) and command.role is Role.OWNER else "ines"
+    person = Actor({"omar": "omar", "ines": "Ines Cruz"}[login], login, How.PEER, "p1")
+    assert allowed(state, command, person)
+    assert allowed(state, command, replace(person, how=How.SIGNED, login="ana"))
     assert allowed(state_of(*before), command)
 
 

@@ -21,6 +21,7 @@ from engines.session.events import Actor, SessionBegun
 from engines.session.journal import read
 from engines.session.moves import AskKind, Wait, next_move
 from engines.session.plan import GateKind
+from engines.session.sockets import runtime_folder
 from engines.session.state import SessionState, fold
 from engines.text import utc_now
 from tests.engines.session.examples import begun
@@ -134,7 +135,7 @@ def no_runner_left(*sessions: ToySession) -> Iterator[None]:
             mark = session.mark
             if mark is not None and mark.pid:
                 session.kill()
-            for left in store.runtime_folder().glob(f"{session.folder.name[-4:]}-*.sock"):
+            for left in runtime_folder().glob(f"{session.folder.name[-4:]}-*.sock"):
                 left.unlink(missing_ok=True)
 
 
