@@ -18,21 +18,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Our Python may be where another login can't look, so all that a command needs is loaded while we are still root.
 _BECOME = """
-import concurrent.futures.thread, encodings.idna, importlib, os, pkgutil, pwd, sys, unittest.mock
-login, module, *argv = sys.argv[1:]
-for package in ("engines", "tui", "screens"):
-    for found in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        if not found.name.endswith("__main__") and (package == "engines" or os.environ.get("WITH_CONSOLE")
-                                                    or found.name != "tui.app"):
-            importlib.import_module(found.name)
+import concurrent.futures.thread, encodings.idna, importlib, os, pkgutil, pwd, sys
+login, *argv = sys.argv[1:]
+for name in ("tui.approving", "tui.steering", "tui.reading", "engines.session"):
+    module = importlib.import_module(name)
+    for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        importlib.import_module(f"{name}.{found.name}")
 person = pwd.getpwnam(login)
 os.initgroups(login, person.pw_gid)
 os.setgid(person.pw_gid)
 os.setuid(person.pw_uid)
 os.environ.update(HOME=person.pw_dir, USER=login, LOGNAME=login)
 os.chdir("/")
-sys.argv = ["reinstate", *argv]
-sys.exit(importlib.import_module(module).main(argv))
+sys.exit(importlib.import_module("tui.cli").main(argv))
 """
 
 
@@ -47,7 +45,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """Accounts of this machine: two of the group that may watch, of which one is configured, and one outside of it."""
+    """Accounts of this machine: three of the group that may watch, and one outside of it."""
 
     group: str
     boris: str  # in the group; the tests configure him as commander
@@ -60,7 +58,7 @@ class Logins:
     ) -> Done:
         """Run a command as that login, from the beginning of the process to its end."""
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _BECOME, login, "tui.cli", *map(str, words)],
+            [sys.executable, "-P", "-c", _BECOME, login, *map(str, words)],
             input=keys.encode(),
             capture_output=True,
             timeout=60,
