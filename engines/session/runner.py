@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -78,7 +78,7 @@ from engines.session.reminders import due, seconds_to_next
 from engines.session.report import report
 from engines.session.seal import seal, try_key
 from engines.session.server import Server
-from engines.session.sharing import file_mode
+from engines.session.sharing import barred, file_mode, group_name, watchers_of
 from engines.session.ssh_keys import Signers, canonical, signer
 from engines.session.state import Status, after, fold
 from engines.session.statement import read_until, stated
@@ -263,12 +263,23 @@ class Runner:
         )
         if begun is None:
             self._take_up()
-        elif self._record_key is not None:
+        else:
+            for text in self._foreseen():
+                self.record(NoteAdded(Actor("the runner", "runner"), text))
+
+    def _foreseen(self) -> Iterator[str]:
+        """What will not work later, said while there is time to mend it. It keeps no restore from beginning."""
+        if self._record_key is not None:
             try:
                 try_key(self._record_key)
             except RestoreError as error:
-                text = f"The record will not be signed: {error.message} {error.hint}"
-                self.record(NoteAdded(Actor("the runner", "runner"), text))
+                yield f"The record will not be signed: {error.message} {error.hint}"
+        group = watchers_of(self._folder)
+        if group is not None and (way := barred(self._folder, group)) is not None:
+            yield (
+                f"The group {group_name(group)} may watch, but can't get to this session's folder: {way} is closed to "
+                f"it. Its socket may still be reached. chmod o+x {way}, or set `state` to another folder."
+            )
 
     def _take_up(self) -> None:
         """End what the dead runner left running, and find out how far its step had come."""

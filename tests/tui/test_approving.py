@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from engines.session.events import How
 from engines.session.moves import AskKind
 from engines.text import utc_now
 from tests.engines.session.toy_session import LOGIN, MODULE, ROOT, ToySession, asks, no_runner_left, sees, work_through
-from tests.servers.logins import Done, Logins, made_logins
+from tests.servers.logins import Done, Logins, acting_as, made_logins
+from tests.tui.driving import at_the_console
+from tests.tui.outsides import World
+from tui.app import Opening
+from tui.outside import Outside, Runner, connect_to, real
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +158,66 @@ async def test_the_owner_signs_off_from_their_own_login(shop: ToySession, logins
     assert done.code == 0, done.err
     assert "5.1 sign-off: Olga (peer), application owner" in done.out
     await sees(shop.consoles[0], lambda state: state.ended is not None)
+
+
+# -- in a console that watches ----------------------------------------------------------------------------
+
+
+class Here(World):
+    """A console of the runner's own account."""
+
+    def outside(self) -> Outside:
+        return real()
+
+
+class Watching(World):
+    """The console of another login: nothing is faked, and it reaches the runner with that login's rights alone."""
+
+    def __init__(self, login: str) -> None:
+        super().__init__()
+        self.login_ = login
+
+    def outside(self) -> Outside:
+        async def connect(folder: Path, name: str) -> Runner | None:
+            with acting_as(self.login_):
+                return await connect_to(folder, name)
+
+        return replace(real(), connect=connect)
+
+
+async def test_a_commander_who_watches_presses_the_key_and_types_no_name(shop: ToySession, logins: Logins) -> None:
+    async with at_the_console(Watching(logins.boris), opening=Opening(folder=shop.folder, name="x")) as operator:
+        await operator.sees("The incident commander reads the plan and approves it.")
+        await operator.sees("ana HAS THE KEYS")
+        await operator.press("a")
+        await operator.sees("As Boris, by your login. Type the target's name (toy)")
+        await operator.types("shop")
+        await operator.press("enter")
+        await operator.sees("That is not the target's name. Nothing was changed. Type toy exactly.")
+        await operator.press(*["backspace"] * 4)
+        await operator.types("toy")
+        await operator.press("enter")
+        await operator.sees("Next: 3.1 Stop.")
+        await operator.press("u")
+        await operator.sees("this takes a database operator")
+    (approval,) = shop.state.approvals
+    assert (approval.actor.name, approval.actor.how) == ("Boris", How.PEER)
+
+
+async def test_who_only_watches_is_told_so_at_each_key(shop: ToySession, logins: Logins) -> None:
+    async with at_the_console(Watching(logins.wanda), opening=Opening(folder=shop.folder, name="Boris")) as operator:
+        await operator.sees("The incident commander reads the plan and approves it.")
+        for key in ("a", "n", "k", "u"):
+            await operator.press(key)
+            await operator.sees("may only watch")
+            await operator.press("1", "escape")
+    assert not shop.state.approvals
+
+
+async def test_the_operator_on_the_runners_account_is_told_that_a_name_is_not_enough(shop: ToySession) -> None:
+    async with at_the_console(Here(), opening=Opening(folder=shop.folder, name="ana")) as operator:
+        await operator.press("a")
+        await operator.sees("A typed name is not enough here")
 
 
 # -- signatures -------------------------------------------------------------------------------------------

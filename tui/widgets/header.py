@@ -7,6 +7,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from engines.session.events import How
 from engines.session.reminders import held_for, shift_of
 from engines.session.state import SessionState
 from tui.pages import NAMES, at_stake, marks, number
@@ -139,7 +140,11 @@ def _is_long(view: View) -> bool:
 def _is_mine(view: View) -> bool:
     """Is the keyboard here, or nobody's?"""
     holder = view.state.keyboard
-    return view.line is not Line.ALIVE or holder is None or holder.console in ("", view.me.console)
+    if view.line is not Line.ALIVE or holder is None:
+        return True
+    if view.me.how is How.PEER and holder.login != view.me.login:
+        return False  # also before the operator's first console has asked for anything
+    return holder.console in ("", view.me.console)
 
 
 def _approval(view: View) -> Piece:
