@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from engines.config import Config, find, load
+from engines.config import Config
 from engines.errors import Refused, RestoreError, UsageError
 from engines.people import Role
 from engines.recipes import sessions
@@ -25,13 +24,14 @@ from engines.session.client import Client, connect
 from engines.session.events import Actor, How
 from engines.session.moves import DEFAULT_WINDOW, Ask, AskKind, Wait, check_command, next_move
 from engines.session.plan import GateKind
-from engines.session.sockets import answering, shared_folders
+from engines.session.sockets import one_served
 from engines.session.ssh_keys import LARGEST
 from engines.session.state import SessionState
 from engines.session.statement import Signable, stated, until_of
 from engines.text import clock, drawable, parse_stamp, stamp, utc_now
 from tui.narration import check_line, grid_lines, header, plan_lines
 from tui.output import out, tell
+from tui.steering import configured
 
 DONE, LEFT = 0, 3
 _SIG = ".sig"
@@ -65,7 +65,7 @@ async def _say(arguments: argparse.Namespace, *, signing_off: bool) -> int:
 
 async def _reached(arguments: argparse.Namespace) -> Client:
     """The session that is meant, over its runner's socket: its folder need not be readable for this login."""
-    wanted, config = arguments.session, _configured(arguments)
+    wanted, config = arguments.session, configured(arguments)
     name = getattr(arguments, "name", "") or sessions.login()
     folder = _folder(wanted, config)
     if folder is not None:
@@ -76,36 +76,14 @@ async def _reached(arguments: argparse.Namespace) -> Client:
                 f"Its operator resumes it: reinstate resume {folder.name}",
             )
         return await connect(socket, name)
-    found = [await connect(str(path), name) for path in answering(shared_folders(config.state if config else None), "")]
-    fits = [one for one in found if wanted == "last" or one.session.startswith(wanted) or one.session.endswith(wanted)]
-    if wanted != "last" and len(fits) > 1:
-        fits = [one for one in fits if one.session == wanted] or fits
-    chosen = max(fits, key=lambda one: one.session, default=None)
-    for one in found:
-        if one is not chosen:
-            await one.close()
-    if chosen is None:
+    served = one_served(config.state if config else None, wanted)
+    if served is None:
         raise UsageError(
             f"No session{'' if wanted == 'last' else f' {wanted!r}'} answers that this login may reach. "
             "Nothing was changed.",
             "Is this login in the group `watchers`, and was the configuration given (--config)?",
         )
-    if wanted != "last" and len(fits) > 1:
-        await chosen.close()
-        raise UsageError(
-            f"{wanted!r} is the beginning or end of {len(fits)} sessions.", f"Say more of one: {fits[0].session}."
-        )
-    return chosen
-
-
-def _configured(arguments: argparse.Namespace) -> Config | None:
-    """The configuration, where this login has one: the runner's socket is found without it too."""
-    given = getattr(arguments, "config", None)
-    try:
-        path = find(given, os.environ, Path.cwd(), Path.home())
-    except UsageError:
-        return None
-    return load(path, privileged=os.geteuid() == 0)
+    return await connect(str(served.socket), name)
 
 
 def _folder(wanted: str, config: Config | None) -> Path | None:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from engines.errors import RestoreError
+from engines.errors import RestoreError, UsageError
 from engines.session.sharing import ALONE, give, group_name, watchers_of
+from engines.session.wire import REQUEST_LIMIT, pack, unpack
 
 _SYSTEM = Path("/run/reinstate")
 _PASS_ONLY = 0o711  # others get through it to their own group's folder, and see nothing
-_ANSWERS_WITHIN = 2.0  # seconds to take a connection: a runner's loop is never busy for long
+_ANSWERS_WITHIN = 2.0  # seconds to be greeted: a runner's loop is never busy for long
 
 
 def runtime_folder() -> Path:
@@ -76,30 +79,58 @@ def shared_folders(state: Path | None) -> Iterator[Path]:
         yield state / "sockets"
 
 
-def answering(folders: Iterator[Path], session: str) -> Iterator[Path]:
-    """The sockets of sessions with this id, or end of one (empty: of all), behind which somebody listens."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A session whose runner answers at a socket."""
+
+    socket: Path
+    session: str
+    folder: Path
+
+
+def served(folders: Iterable[Path], ending: str = "") -> Iterator[Served]:
+    """The sessions that are served in these folders; `ending`: only of those whose id ends like that."""
     for folder in folders:
         with suppress(OSError):
-            if folder.stat().st_mode & 0o002:
+            if folder.stat().st_mode & stat.S_IWOTH:
                 continue  # anybody could have put a socket there
-            for path in sorted(folder.glob(f"{session[-4:] or '*'}-*.sock")):
-                if _listens(path):
-                    yield path
+            for path in sorted(folder.glob(f"{ending[-4:] or '*'}-*.sock")):
+                found = _greeted(path)
+                if found is not None and found.session.endswith(ending):
+                    yield found
 
 
 def socket_of(session: Path) -> Path | None:
     """The socket of a session's living runner, for a login that may not read its runner.pid."""
-    return next(answering(shared_folders(session.parent.parent), session.name), None)
+    found = next(served(shared_folders(session.parent.parent), session.name), None)
+    return found.socket if found is not None else None
 
 
-def _listens(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as trying:
-        trying.settimeout(_ANSWERS_WITHIN)
-        try:
-            trying.connect(str(path))
-        except OSError:
-            return False
-    return True
+def _greeted(path: Path) -> Served | None:
+    """What the runner at this socket serves; None where nobody answers, or not to us."""
+    with socket.socket(socket.AF_UNIX) as asking, suppress(OSError, RestoreError, ValueError):
+        asking.settimeout(_ANSWERS_WITHIN)
+        asking.connect(str(path))
+        asking.sendall(pack({"hello": {"name": "", "console": "looking"}}))
+        with asking.makefile("rb") as told:
+            said = unpack(told.readline(REQUEST_LIMIT))
+        return Served(path, str(said.get("session", "")), Path(str(said.get("folder", ""))))
+    return None
 
 
-__all__ = ["answering", "new_socket", "runtime_folder", "shared_folders", "socket_of"]
+def one_served(state: Path | None, wanted: str) -> Served | None:
+    """The session of this id, of the beginning or end of one, or `last`. Raises UsageError where unclear."""
+    found = list(served(shared_folders(state)))
+    if wanted == "last":
+        return max(found, key=lambda one: one.session, default=None)
+    fits = [one for one in found if one.session == wanted] or [
+        one for one in found if one.session.startswith(wanted) or one.session.endswith(wanted)
+    ]
+    if len(fits) > 1:
+        raise UsageError(
+            f"{wanted!r} is the beginning or end of {len(fits)} sessions.", f"Say more of one: {fits[0].session}."
+        )
+    return fits[0] if fits else None
+
+
+__all__ = ["Served", "new_socket", "one_served", "runtime_folder", "served", "shared_folders", "socket_of"]

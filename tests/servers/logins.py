@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -109,6 +110,7 @@ def made_logins() -> Iterator[Logins]:
         for login in names.values():
             subprocess.run(["userdel", login], check=False, capture_output=True)
         subprocess.run(["groupdel", group], check=False, capture_output=True)
+        shutil.rmtree(Path("/run/reinstate", group), ignore_errors=True)  # of sockets, made by the first runner
 
 
 def gid_of(group: str) -> int:
