@@ -7,22 +7,39 @@ import json
 import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from engines.errors import Refused
+from engines.session import commands as c
 from engines.session import launch, store
 from engines.session.events import How
 from engines.session.moves import AskKind
+from engines.session.statement import until_of
 from engines.text import utc_now
-from tests.engines.session.toy_session import LOGIN, MODULE, ROOT, ToySession, asks, no_runner_left, sees, work_through
+from tests.engines.session.toy_session import (
+    LOGIN,
+    MODULE,
+    ROOT,
+    ToySession,
+    asks,
+    no_runner_left,
+    sees,
+    toy_session,
+    work_through,
+)
 from tests.servers.logins import Done, Logins, acting_as, made_logins
+from tests.tui.cli_ground import typed
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import World
 from tui.app import Opening
 from tui.outside import Outside, Runner, connect_to, real
+
+COMMANDER = "incident commander"
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +62,32 @@ async def shop(
     open_folder: Path, logins: Logins, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ToySession]:
     """A session of production that waits for its plan's approval; typed names are not enough."""
+    async with prepared(open_folder, logins, keys, monkeypatch) as made:
+        await sees(made.consoles[0], asks(AskKind.APPROVE))
+        yield made
+
+
+@pytest.fixture
+async def blocked_shop(
+    open_folder: Path, logins: Logins, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[ToySession]:
+    """The same, but a check blocks."""
+    async with prepared(open_folder, logins, keys, monkeypatch, bad=True) as made:
+        await sees(made.consoles[0], asks(AskKind.CHECKS))
+        yield made
+
+
+@asynccontextmanager
+async def prepared(
+    open_folder: Path, logins: Logins, keys: Path, monkeypatch: pytest.MonkeyPatch, *, bad: bool = False
+) -> AsyncIterator[ToySession]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     ground = open_folder / "ground"
     ground.mkdir()
     (ground / "target").write_text("live\n")
     (ground / "backup").write_text("backup\n")
+    if bad:
+        (ground / "bad-ground").touch()
     made = ToySession(store.new_folder(open_folder / "state", "production", utc_now(), logins.group), ground)
     _allow(open_folder / "signers", keys)
     (open_folder / "revoked").write_text((keys / "revoked.pub").read_text())
@@ -67,8 +105,7 @@ async def shop(
     }
     launch.begin(MODULE, made.folder, made.beginning(environment="production", people=people, approval=approval))
     with no_runner_left(made):
-        ana = await made.console()
-        await sees(ana, asks(AskKind.APPROVE))
+        await made.console()
         yield made
         await made.close()
 
@@ -158,6 +195,53 @@ async def test_the_owner_signs_off_from_their_own_login(shop: ToySession, logins
     assert done.code == 0, done.err
     assert "5.1 sign-off: Olga (peer), application owner" in done.out
     await sees(shop.consoles[0], lambda state: state.ended is not None)
+
+
+async def test_a_blocking_check_is_overridden_from_the_commanders_own_login_and_recorded(
+    blocked_shop: ToySession, logins: Logins
+) -> None:
+    blocked = await as_login(logins, logins.boris, "approve", keys="toy\n")
+    assert (blocked.code, "These checks block: ground" in blocked.err) == (3, True), blocked.err
+    without = await as_login(logins, logins.boris, "approve", "--override", "ground", keys="toy\n")
+    assert (without.code, "needs a reason" in without.err) == (2, True), without.err
+    words = ("approve", "--override", "ground", "--reason", "the ground is known to be bad")
+    wrong = await as_login(logins, logins.olga, *words, keys="toy\n")
+    assert (wrong.code, "takes an incident commander" in wrong.err) == (3, True), wrong.err
+    done = await as_login(logins, logins.boris, *words, keys="toy\n")
+    assert done.code == 0, done.err
+    assert "Overridden by Boris (peer): ground" in done.out
+    (deviation,) = blocked_shop.state.deviations
+    assert (deviation.by, deviation.reason) == ("Boris", "the ground is known to be bad")
+    assert 'overridden_how = "peer"' in (blocked_shop.folder / "session.toml").read_text()
+    assert (await as_login(logins, logins.boris, "approve", keys="toy\n")).code == 0
+
+
+async def test_where_typed_names_are_enough_the_operator_types_the_commanders(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    session = toy_session(open_folder)
+    with no_runner_left(session):
+        session.begin(environment="production", people=({"name": "Boris", "login": "b", "roles": [COMMANDER]},))
+        console = await session.console()
+        await sees(console, asks(AskKind.APPROVE))
+        said = await asyncio.to_thread(typed, "approve", f"{session.folder}/", keys="Boris\ntoy\n")
+        await console.close()
+    assert said.code == 0, said.err
+    assert "on the account" in said.out
+    assert "Approved by Boris (asserted)" in said.out
+    (approval,) = session.state.approvals
+    assert (approval.actor.name, approval.actor.how) == ("Boris", How.ASSERTED)
+
+
+async def test_a_session_is_read_by_those_who_may_watch_and_by_nobody_else(shop: ToySession, logins: Logins) -> None:
+    """Without a configuration of their own: the runner's socket says where the session is."""
+    for words in (("show",), ("report",), ("verify", f"{shop.folder}/")):
+        done = await as_login(logins, logins.wanda, *words)
+        assert done.code == 0, done.err
+        outside = await as_login(logins, logins.mallory, *words)
+        assert outside.code in (1, 2), outside.out
+        assert "toy" not in outside.out
 
 
 # -- in a console that watches ----------------------------------------------------------------------------
@@ -283,32 +367,42 @@ async def test_a_signature_that_does_not_count_is_refused_with_its_reason(
     shop: ToySession, logins: Logins, keys: Path
 ) -> None:
     text = await printed(logins, logins.wanda)
+
+    async def refused(text: str, armoured: str) -> str:
+        """What the runner says, whoever brings it: here the operator, on its own account."""
+        approve = c.Approve(shop.state.plan_digest, "", signature=c.Signature(armoured, until_of(text)))
+        with pytest.raises(Refused, match="Nothing was changed") as error:
+            await shop.consoles[0].do(approve)
+        return error.value.message
+
     for key, namespace, why in BAD.values():
-        done = await bring(logins, text, signed(text, keys / key, namespace))
-        assert (done.code, why in done.err) == (3, True), done.err
+        assert why in await refused(text, signed(text, keys / key, namespace))
     other = text.replace(shop.state.plan_digest, "0" * 64)
-    done = await bring(logins, other, signed(other, keys / "boris"))
-    assert (done.code, "over another text" in done.err) == (3, True), done.err
-    late = re.sub(r"until: .*", f"until: {(utc_now() - timedelta(seconds=2)):%Y-%m-%dT%H:%M:%S.000Z}", text)
-    done = await bring(logins, late, signed(late, keys / "boris"))
-    assert (done.code, "and that is past" in done.err) == (3, True), done.err
-    long = re.sub(r"until: .*", f"until: {(utc_now() + timedelta(days=2)):%Y-%m-%dT%H:%M:%S.000Z}", text)
-    done = await bring(logins, long, signed(long, keys / "boris"))
-    assert (done.code, "longer than an approval may" in done.err) == (3, True), done.err
-    done = await bring(logins, text, "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n")
-    assert (done.code, "not an SSH signature" in done.err) == (3, True), done.err
+    assert "over another text" in await refused(other, signed(other, keys / "boris"))
+    other = text.replace(shop.folder.name, "2026-11-22T20-04-11Z-production-7f3a")
+    assert "over another text" in await refused(other, signed(other, keys / "boris"))
+    late = with_until(text, timedelta(seconds=-2))
+    assert "and that is past" in await refused(late, signed(late, keys / "boris"))
+    long = with_until(text, timedelta(days=2))
+    assert "longer than an approval may" in await refused(long, signed(long, keys / "boris"))
+    nothing = "-----BEGIN SSH SIGNATURE-----\nAAAA\n-----END SSH SIGNATURE-----\n"
+    for armoured in (nothing, "", "x" * 40_000, nothing.replace("AAAA", "U1NIU0lHAAAA/////w==")):
+        assert "not an SSH signature" in await refused(text, armoured)
     assert not shop.state.approvals
     assert {rejected.command for _, rejected in shop.state.rejected} == {"Approve"}
 
 
-async def test_a_file_of_signers_that_others_can_write_is_not_believed(
-    shop: ToySession, logins: Logins, keys: Path, open_folder: Path
-) -> None:
+def with_until(text: str, after: timedelta) -> str:
+    return re.sub(r"until: .*", f"until: {(utc_now() + after):%Y-%m-%dT%H:%M:%S.000Z}", text)
+
+
+async def test_what_is_pasted_by_mistake_is_not_sent(shop: ToySession, logins: Logins, keys: Path) -> None:
     text = await printed(logins, logins.wanda)
-    (open_folder / "signers").chmod(0o666)
-    done = await bring(logins, text, signed(text, keys / "boris"))
-    assert (done.code, "can be written by everybody" in done.err) == (3, True), done.err
-    assert not shop.state.approvals
+    armoured = signed(text, keys / "boris")
+    for pasted, why in (("", "no SSH signature"), (armoured, "without the text"), ("hello\n" + armoured, "not a text")):
+        done = await as_login(logins, logins.olga, "approve", "--signature", "-", keys=pasted)
+        assert (done.code, why in done.err) == (2, True), done.err
+    assert not shop.state.rejected
 
 
 async def test_a_used_signature_is_refused_and_so_is_one_for_another_step(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import stat
+import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -20,8 +24,12 @@ from engines.session.journal import read
 from engines.session.moves import AskKind
 from engines.session.plan import GateKind
 from engines.session.server import MOST_OF_ONE
+from engines.session.sharing import barred
+from engines.session.sockets import new_socket
+from engines.session.statement import stated
+from engines.session.verify import verify
 from engines.session.wire import LOG_PIECE, pack
-from engines.text import utc_now
+from engines.text import stamp, utc_now
 from tests.engines.session.toy_session import LOGIN, MODULE, ToySession, asks, no_runner_left, sees, work_through
 from tests.servers.logins import Logins, acting_as, gid_of, made_logins
 from tests.servers.waiting import until
@@ -320,3 +328,84 @@ async def test_a_watcher_can_not_bar_a_resume(shared: ToySession, logins: Logins
     os.close(fd)
     until(lambda: shared.mark is not None, "the runner is there")
     assert await is_unharmed(shared)
+
+
+async def test_a_check_that_blocks_is_overridden_by_signature_and_recorded_as_signed(
+    shared: ToySession, logins: Logins, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    keygen("-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key))
+    (tmp_path / "signers").write_text(f"{logins.boris} {key.with_suffix('.pub').read_text()}")
+    (shared.ground / "bad-ground").touch()
+    approval = {"self_approval": [], "asserted": False, "window_seconds": 3600, "signers": str(tmp_path / "signers")}
+    begin(shared, logins, approval=approval)
+    ana = await shared.console()
+    await sees(ana, asks(AskKind.CHECKS))
+    override = c.Override("ground", "", "known to be bad")
+    until_then = stamp((utc_now() + timedelta(minutes=5)).replace(microsecond=0))
+    text = stated(ana.state, override, until_then).text
+    armoured = keygen("-Y", "sign", "-f", str(key), "-n", "reinstate-approval", content=text)
+    other = replace(override, reason="another reason")
+    assert "another text" in await refused(ana, replace(other, signature=c.Signature(armoured, until_then)))
+    await ana.do(replace(override, signature=c.Signature(armoured, until_then)))
+    override_kept = shared.state.checks["ground"].override
+    assert override_kept is not None
+    assert (override_kept.actor.name, override_kept.actor.how) == ("Boris Iv", How.SIGNED)
+    assert verify(shared.folder).wrong == ""
+    confirm = c.Give("3.1", GateKind.CONFIRM, Role.OPERATOR, signature=c.Signature(armoured, until_then))
+    assert "takes no signature" in await refused(ana, confirm)
+
+
+def keygen(*words: str, content: str = "") -> str:
+    done = subprocess.run(["ssh-keygen", *words], input=content.encode(), capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+# -- a runner of somebody who is not root -----------------------------------------------------------------
+
+
+def test_who_is_not_root_shares_a_session_from_the_state_folder(open_folder: Path, logins: Logins) -> None:
+    state = open_folder / "of-olga"
+    state.mkdir()
+    shutil.chown(state, logins.olga, logins.olga)
+    state.chmod(0o700)
+    with acting_as(logins.olga):
+        folder = store.new_folder(state, "local", utc_now(), logins.group)
+        socket = new_socket(folder)
+    assert socket.parent == state / "sockets"
+    for path, mode in ((state, 0o710), (state / "sessions", 0o2750), (folder, 0o2750), (socket.parent, 0o2750)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode, path
+    with acting_as(logins.wanda):
+        assert not list(folder.glob("*.toml"))
+    with acting_as(logins.mallory), pytest.raises(PermissionError):
+        list((state / "sessions").iterdir())
+
+
+def test_a_group_that_is_not_ours_or_not_there_shares_nothing(open_folder: Path, logins: Logins) -> None:
+    open_folder.chmod(0o777)
+    with acting_as(logins.mallory), pytest.raises(Refused, match="not in the group"):
+        store.new_folder(open_folder / "state", "local", utc_now(), logins.group)
+    with pytest.raises(Refused, match="is not known here"):
+        store.new_folder(open_folder / "state", "local", utc_now(), "no-such-group")
+    assert not (open_folder / "state").exists()
+
+
+def test_a_folder_that_is_another_groups_already_stays_theirs_and_that_is_said(
+    open_folder: Path, logins: Logins
+) -> None:
+    state = open_folder / "state"
+    state.mkdir(mode=0o750)
+    folder = store.new_folder(state, "local", utc_now(), logins.group)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o750
+    assert barred(folder, gid_of(logins.group)) == state
+
+
+def test_a_socket_whose_path_would_be_too_long_is_refused_with_a_way_out(open_folder: Path, logins: Logins) -> None:
+    state = open_folder / ("x" * 90)
+    state.mkdir()
+    shutil.chown(state, logins.olga, logins.olga)
+    with acting_as(logins.olga):
+        folder = store.new_folder(state, "local", utc_now(), logins.group)
+        with pytest.raises(RestoreError, match="too long") as error:
+            new_socket(folder)
+    assert "`state`" in error.value.hint
