@@ -97,9 +97,14 @@ class ToySession:
         """kill -9 to the runner, and wait until it holds its claim no more."""
         mark = self.mark
         assert mark is not None
+        _end(mark.pid)
+
+
+def _end(pid: int) -> None:
+    if pid:  # 0 is everybody in our own process group (kill(2))
         with suppress(ProcessLookupError):
-            os.kill(mark.pid, signal.SIGKILL)
-        gone(mark.pid)
+            os.kill(pid, signal.SIGKILL)
+        gone(pid)
 
 
 def gone(pid: int) -> None:
@@ -133,8 +138,8 @@ def no_runner_left(*sessions: ToySession) -> Iterator[None]:
     finally:
         for session in sessions:
             mark = session.mark
-            if mark is not None and mark.pid:
-                session.kill()
+            if mark is not None:
+                _end(mark.pid)  # of this very mark: a runner that is leaving has one without a pid in the next moment
             for left in runtime_folder().glob(f"{session.folder.name[-4:]}-*.sock"):
                 left.unlink(missing_ok=True)
 
