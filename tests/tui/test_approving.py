@@ -281,7 +281,7 @@ async def test_a_commander_who_watches_presses_the_key_and_types_no_name(shop: T
         await operator.press(*["backspace"] * 4)
         await operator.types("toy")
         await operator.press("enter")
-        await operator.sees("Next: 3.1 Stop.")
+        await operator.sees("You watch. The session waits for the database operator: 3.1 Stop.")
         await operator.press("u")
         await operator.sees("this takes a database operator")
     (approval,) = shop.state.approvals
@@ -290,7 +290,7 @@ async def test_a_commander_who_watches_presses_the_key_and_types_no_name(shop: T
 
 async def test_who_only_watches_is_told_so_at_each_key(shop: ToySession, logins: Logins) -> None:
     async with at_the_console(Watching(logins.wanda), opening=Opening(folder=shop.folder, name="Boris")) as operator:
-        await operator.sees("The incident commander reads the plan and approves it.")
+        await operator.sees("You watch. The session waits for the incident commander:")
         for key in ("a", "n", "k", "u"):
             await operator.press(key)
             await operator.sees("may only watch")
