@@ -186,7 +186,10 @@ def _tell_finding(finding: verifying.Finding) -> None:
         out(f"  unchecked  {drawable(line)}")
     if finding.wrong:
         out(f"  WRONG      {drawable(finding.wrong)}")
-    out("  unsigned   nobody signed it, so a rewrite of the whole session would not show")
+    if finding.signed and not finding.authentic:
+        out("  not known  whose key signed it: with --signers FILE it is checked against the keys that you believe")
+    elif not finding.signed:
+        out("  unsigned   nobody signed it, so a rewrite of the whole session would not show")
 
 
 def report(arguments: argparse.Namespace) -> int:

@@ -133,7 +133,7 @@ def check_established(state: SessionState, actor: Actor, reason: str = "") -> No
     if asked_for and actor.how is How.ASSERTED and not alone:
         raise Refused(
             "A typed name is not enough here: the configuration says asserted = false. Nothing was changed.",
-            "Say it from a login of your own (reinstate approve, reinstate sign-off), or with a signature.",
+            "Say it from a login of your own (the commands approve and sign-off), or with a signature.",
         )
 
 

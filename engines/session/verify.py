@@ -30,6 +30,7 @@ class Finding:
     holds: tuple[str, ...]
     unchecked: tuple[str, ...]
     authentic: bool = False  # is the record signed by one of the signers that were named?
+    signed: bool = False  # is it signed at all, by whichever key?
 
     @property
     def verdict(self) -> str:
@@ -65,7 +66,9 @@ def verify(path: Path, signers: Signers | None = None) -> Finding:
         unchecked = ("journal.jsonl is not beside it: neither the chain nor the record's contents could be checked",)
         looked = of_lone_record(record, record_path.with_name(SEAL), signers)
         holds = (f"session.toml is a record of {entries} entries", *looked.holds)
-        return Finding(looked.wrong, holds, (*unchecked, "step logs", *looked.unchecked), looked.by_known)
+        return Finding(
+            looked.wrong, holds, (*unchecked, "step logs", *looked.unchecked), looked.by_known, looked.signed
+        )
     return _with_journal(record, entries, digest, journal_path, signers)
 
 
@@ -115,7 +118,9 @@ def _with_journal(record: bytes, entries: int, digest: str, path: Path, signers:
     wrong = wrong or _first_wrong_log(journal, path.parent / "logs", holds, unchecked)
     _look_at_report(then, path.parent / "report.md", holds, unchecked)
     looked = look(journal, record, path.parent, signers)
-    return Finding(wrong or looked.wrong, (*holds, *looked.holds), (*unchecked, *looked.unchecked), looked.by_known)
+    return Finding(
+        wrong or looked.wrong, (*holds, *looked.holds), (*unchecked, *looked.unchecked), looked.by_known, looked.signed
+    )
 
 
 def _look_at_report(journal: Journal, path: Path, holds: list[str], unchecked: list[str]) -> None:

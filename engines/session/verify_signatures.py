@@ -23,6 +23,7 @@ class Looked:
     wrong: str = ""
     holds: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    signed: bool = False  # is there a signature over the record?
     by_known: bool = False  # is the record signed by a key of the signers that were named?
 
 
@@ -94,6 +95,7 @@ def _of_record(record: bytes, armoured: str, at: datetime, signers: Signers | No
         read = read_signature(armoured)
         if not is_over(record, armoured, RECORD):
             return f"{SEAL}: it is not a signature over this session.toml."
+        looked.signed = True
         if signers is None:
             looked.holds.append(f"{SEAL}: over this record, by key {read.key}; whose that is, --signers tells")
             return ""

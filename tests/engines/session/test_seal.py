@@ -48,7 +48,7 @@ async def test_a_record_is_signed_at_its_end_and_is_authentic_to_whoever_believe
     folder = session.folder
     assert (folder / SEAL).stat().st_mode & 0o777 == 0o600
     by_itself = verify(folder)
-    assert (by_itself.wrong, by_itself.verdict) == ("", "CONSISTENT")
+    assert (by_itself.wrong, by_itself.verdict, by_itself.signed) == ("", "CONSISTENT", True)
     assert any("whose that is, --signers tells" in line for line in by_itself.holds)
     known = verify(folder, signers_in(tmp_path, key))
     assert (known.wrong, known.verdict) == ("", "AUTHENTIC")
@@ -106,4 +106,5 @@ async def test_a_key_whose_time_is_over_signs_nothing_that_counts(session: ToySe
 async def test_without_a_key_nothing_is_signed_and_nothing_is_missing(session: ToySession) -> None:
     await finished(session, None)
     assert not (session.folder / SEAL).exists()
-    assert verify(session.folder).verdict == "CONSISTENT"
+    found = verify(session.folder)
+    assert (found.verdict, found.signed) == ("CONSISTENT", False)
