@@ -31,7 +31,7 @@ from engines.session.statement import Signable, stated, until_of
 from engines.text import clock, drawable, parse_stamp, stamp, utc_now
 from tui.narration import check_line, grid_lines, header, plan_lines
 from tui.output import out, tell
-from tui.steering import configured
+from tui.steering import configured, privileged
 
 DONE, LEFT = 0, 3
 _SIG = ".sig"
@@ -69,6 +69,7 @@ async def _reached(arguments: argparse.Namespace) -> Client:
     name = getattr(arguments, "name", "") or sessions.login()
     folder = _folder(wanted, config)
     if folder is not None:
+        store.refuse_untrusted(folder, privileged=privileged())
         socket = store.living_socket(folder)
         if not socket:
             raise RestoreError(

@@ -12,7 +12,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,9 +174,16 @@ def sign(content: bytes, key: Path, namespace: str) -> str:
 @contextmanager
 def _kept(armoured: str) -> Iterator[str]:
     """The signature in a file of our own, for as long as ssh-keygen reads it."""
-    with tempfile.NamedTemporaryFile(prefix="reinstate-", suffix=".sig") as file:
-        file.write(armoured.strip().encode() + b"\n")
-        file.flush()
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="reinstate-", suffix=".sig"))
+            file.write(armoured.strip().encode() + b"\n")
+            file.flush()
+        except OSError as error:
+            raise RestoreError(
+                f"The signature can't be kept for ssh-keygen to read: {error.strerror}. Nothing was changed.",
+                "Free some space in the folder for temporary files.",
+            ) from error
         yield file.name
 
 
