@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from engines.surroundings import GitHub, Host
 from engines.tables import Fault
 from engines.values import WrongValue, pattern, positive, program, url, zone
 
@@ -162,10 +163,17 @@ class Application:
     """Exits 0 while the scheduler is enabled."""
 
     freeze_deploys: tuple[str, ...] = field(default=(), metadata=COMMAND)
-    """Keeps deploys from starting. Not configured: the release manager is told, and that is recorded."""
+    """Keeps deploys from starting. For a workflow on GitHub there is `github`; without either the release manager is
+    told."""
 
     thaw_deploys: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """Lets deploys start again."""
+
+    freeze_check: tuple[str, ...] = field(default=(), metadata=COMMAND)
+    """Exits 0 while deploys are frozen."""
+
+    release_manager: str | None = None
+    """Who is told, and how, where nothing configured freezes deploys: the operator types whom they told."""
 
     migrations: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """Shows whether the schema is the one that the application expects."""
@@ -199,6 +207,21 @@ class Application:
 
     timeout: timedelta = field(default=timedelta(minutes=5), metadata={"check": positive})
     """How long one of these commands may take before it is ended."""
+
+    hosts: tuple[Host, ...] = field(default=(), metadata={"key": "host"})
+    """The machines that its commands run on: one `[[target.NAME.application.host]]` for each. Default: this one."""
+
+    github: GitHub | None = None
+    """The workflow on GitHub that deploys it: `[target.NAME.application.github]`."""
+
+    def wrong(self) -> Iterator[Fault]:
+        if self.github is not None and (self.freeze_deploys or self.thaw_deploys):
+            yield "freeze_deploys", "is there beside github, which freezes deploys too.", "Keep one of them."
+        seen: set[tuple[str, int]] = set()
+        for n, host in enumerate(self.hosts, start=1):
+            if (host.address, host.port) in seen:
+                yield f"host[{n}].address", f'"{host.address}" is there twice.', "Keep one of them."
+            seen.add((host.address, host.port))
 
 
 @dataclass(frozen=True, slots=True)

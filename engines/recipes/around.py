@@ -8,7 +8,7 @@ from dataclasses import replace
 from engines.application import commands, environment, health, logs
 from engines.checks import Check, Panel, fail, ok
 from engines.errors import RestoreError
-from engines.recipes import serving
+from engines.recipes import deploys, serving
 from engines.recipes.application import STOPPING, Stopping, command_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import standing
@@ -43,6 +43,8 @@ def perform(work: Work, application: Application) -> Mapping[str, object]:
 
 def _turn(work: Work, application: Application, kind: Stopping, *, off: bool) -> Mapping[str, object]:
     command = command_of(application, kind.stop if off else kind.start)
+    if command is None and kind.key == "deploys":
+        return deploys.turn(work, application, off=off)
     if command is None:
         raise RestoreError(f"{work.step.title} is not configured.", "Skip it, with a reason.")
     hint = "Its output is in the log. Mend it and try again (r), do it by hand and pass over it (p), or undo (u)."
@@ -129,6 +131,8 @@ def check_again(name: str, application: Application, state: SessionState) -> Che
     """A check of a step of the application, asked once more; None where it is none of them."""
     again = serving.check_again(name, application, state)
     if again is not None:
+        return again
+    if (again := deploys.check_again(name, application)) is not None:
         return again
     if name == "application log":
         return logs.check(_recent(application, state), _accepted(state))

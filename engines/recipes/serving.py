@@ -11,6 +11,7 @@ from engines.application.commands import in_application
 from engines.checks import Check, Panel
 from engines.incident import About, Incident, Smoke, Stopped
 from engines.process import shown
+from engines.recipes import deploys
 from engines.recipes.application import STOPPING, Stopping, command_of
 from engines.recipes.readiness import incident_of
 from engines.session.state import SessionState, Status
@@ -20,17 +21,13 @@ _SIGNAL = "queue:restart"  # ends workers that a supervisor starts again: there 
 
 
 def standing(application: Application, kind: Stopping, *, off: bool) -> Check | None:
-    """Is it really off, or on again? None where no command can tell.
-
-    Maintenance's question is asked the other way round: it is yes while off.
-    """
+    """Is it really off, or on again? None where nothing can tell. Some are asked whether they are off, others on."""
     command = command_of(application, kind.check)
     if command is None:
-        return None
+        return deploys.standing(application, off=off) if kind.key == "deploys" else None
     name = kind.off if off else kind.on
     hint = f"Look why, see to it by hand that {name}, and check again."
-    yes_means_off = kind.key == "maintenance"
-    ask = commands.succeeds if off == yes_means_off else commands.denies
+    ask = commands.succeeds if off == kind.asks_off else commands.denies
     return ask(name, command, hint)
 
 
@@ -64,6 +61,8 @@ def shows_running(incident: Incident | None, application: Application) -> tuple[
     asked = [command_of(application, kind.check) for kind in STOPPING]
     asked += [in_application(application, one.proof) for one in (incident.stopped if incident else ()) if one.proof]
     lines = tuple(shown(command) for command in asked if command is not None)
+    if deploys.way_of(application) is deploys.Way.WORKFLOW:
+        lines += deploys.shows(application, off=False)[1:]
     return lines or ("look whether a start followed each stop; no command is configured that would prove it",)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
+from engines.recipes import deploys
 from engines.recipes.application import STOPPING, Stopping, command_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import shows_running, shows_smoke
@@ -24,7 +25,7 @@ from engines.session.plan import (
     TargetIdentity,
 )
 from engines.session.state import SessionState, Status
-from engines.targets import Target
+from engines.targets import Application, Target
 from engines.text import parse_stamp, stamp, utc_now
 
 CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
@@ -32,16 +33,16 @@ CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
 
 def stop_step(kind: Stopping, target: Target, phase: str = "3", after: int = 0) -> Step:
     """`after`: how many steps the phase has before the first of these."""
-    run = command_of(target.application, kind.stop)
+    shows = shows_turn(target.application, kind, off=True)
     return Step(
         id=f"{phase}.{after + kind.number}",
         title=kind.stop_title,
         action=kind.stop_action,
-        shows=(shown(run),) if run else ("not configured",),
+        shows=shows or ("not configured",),
         undo=kind.undo,
-        note=(kind.note if run else kind.without).format(proof=f"{phase}.{after + 5}"),
-        gates=(CONFIRM,),
-        configured=run is not None,
+        note=(kind.note if shows else kind.without).format(proof=f"{phase}.{after + 5}"),
+        gates=(turn_gate(target.application, kind, off=True),),
+        configured=bool(shows),
         optional=True,
         halts=True,
         params={"key": kind.key},
@@ -49,18 +50,31 @@ def stop_step(kind: Stopping, target: Target, phase: str = "3", after: int = 0) 
 
 
 def start_step(kind: Stopping, target: Target, phase: str = "4") -> Step:
-    run = command_of(target.application, kind.start)
+    shows = shows_turn(target.application, kind, off=False)
     number = 9 - kind.number  # started in the opposite order: 4.5 to 4.8
     return Step(
         id=f"{phase}.{number}",
         title=kind.start_title,
         action=kind.start_action,
-        shows=(shown(run),) if run else ("not configured",),
-        gates=(CONFIRM,),
-        configured=run is not None,
+        shows=shows or ("not configured",),
+        gates=(turn_gate(target.application, kind, off=False),),
+        configured=bool(shows),
         optional=True,
         params={"key": kind.key, "puts_right": kind.stop_action},
     )
+
+
+def shows_turn(application: Application, kind: Stopping, *, off: bool) -> tuple[str, ...]:
+    """What stops or starts it, exactly; nothing where nothing is configured."""
+    run = command_of(application, kind.stop if off else kind.start)
+    if run is not None:
+        return (shown(run),)
+    return deploys.shows(application, off=off) if kind.key == "deploys" else ()
+
+
+def turn_gate(application: Application, kind: Stopping, *, off: bool) -> Gate:
+    by_word = kind.key == "deploys" and deploys.way_of(application) is deploys.Way.NOTICE
+    return deploys.notice(application, off=off) if by_word else CONFIRM
 
 
 def command_step(
@@ -233,7 +247,10 @@ def way_back(state: SessionState, target: Target, *, changed: bool, written: Seq
         kind
         for kind in STOPPING
         if changed
-        and (_may_be_started(state, kind) or (command_of(target.application, kind.stop) and not is_down(state, kind)))
+        and (
+            _may_be_started(state, kind)
+            or (shows_turn(target.application, kind, off=True) and not is_down(state, kind))
+        )
     ]
     starts = [kind for kind in reversed(STOPPING) if kind in stops or state.did(kind.stop_action)]
     untouched = any(NOTHING_DISCARDED in line for line in written)

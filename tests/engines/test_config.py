@@ -20,6 +20,7 @@ from engines import config, tables, targets
 from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget, Target
 from engines.errors import ConfigError, Problem, UsageError
 from engines.people import Person, Role, in_role
+from engines.surroundings import GitHub, Host
 from engines.values import duration_text
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +31,8 @@ environment = "local"
 database = "database/database.sqlite"
 backups = "/srv/backups"
 """
-DOCUMENTED = (Config, Approval, Person, SqliteTarget, MysqlTarget, Application)
-TABLES_OF_THEIR_OWN = {"target", "person", "approval", "application"}
+DOCUMENTED = (Config, Approval, Person, SqliteTarget, MysqlTarget, Application, Host, GitHub)
+TABLES_OF_THEIR_OWN = {"target", "person", "approval", "application", "host", "github"}
 
 
 def load(text: str, folder: Path) -> Config:
