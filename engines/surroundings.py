@@ -74,6 +74,16 @@ class Host:
     connect_timeout: timedelta = field(default=timedelta(seconds=10), metadata={"check": positive})
     """How long to wait for a connection."""
 
+    @property
+    def login(self) -> str:
+        """The user of the address; empty where it names none."""
+        return self.address.rpartition("@")[0]
+
+    @property
+    def name(self) -> str:
+        """What it is called in plan and record."""
+        return self.address if self.port == 22 else f"{self.address}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class GitHub:

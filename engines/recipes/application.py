@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.application.commands import in_application
+from engines.application.commands import everywhere
 from engines.process import Command
 from engines.targets import Application
 
@@ -96,7 +96,7 @@ STOPPING = (
 )
 
 
-def command_of(application: Application, key: str) -> Command | None:
-    """The configured command, ready to run; None where there is none."""
+def commands_of(application: Application, key: str) -> tuple[Command, ...]:
+    """The configured command, ready to run on each machine of the application; none where it is not configured."""
     argv: tuple[str, ...] = getattr(application, key) if key else ()
-    return in_application(application, argv) if argv else None
+    return everywhere(application, argv) if argv else ()

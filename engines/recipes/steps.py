@@ -11,7 +11,7 @@ from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
 from engines.recipes import deploys
-from engines.recipes.application import STOPPING, Stopping, command_of
+from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import shows_running, shows_smoke
 from engines.session.plan import (
@@ -66,9 +66,9 @@ def start_step(kind: Stopping, target: Target, phase: str = "4") -> Step:
 
 def shows_turn(application: Application, kind: Stopping, *, off: bool) -> tuple[str, ...]:
     """What stops or starts it, exactly; nothing where nothing is configured."""
-    run = command_of(application, kind.stop if off else kind.start)
-    if run is not None:
-        return (shown(run),)
+    run = commands_of(application, kind.stop if off else kind.start)
+    if run:
+        return tuple(map(shown, run))
     return deploys.shows(application, off=off) if kind.key == "deploys" else ()
 
 
@@ -81,8 +81,7 @@ def command_step(
     step_id: str, title: str, key: str, target: Target, note: str = "", more: tuple[str, ...] = ()
 ) -> Step:
     """`more`: what the step does beside the configured command."""
-    run = command_of(target.application, key)
-    shows: tuple[str, ...] = (shown(run),) if run else ()
+    shows = tuple(map(shown, commands_of(target.application, key)))
     if key == "health" and target.application.health_url:
         shows += (f"GET {target.application.health_url}",)
     shows += more
@@ -99,11 +98,14 @@ def command_step(
 
 
 def export_step(step_id: str, target: Target) -> Step:
+    where = str(target.application.env_file)
+    if target.application.hosts:
+        where = ", ".join(f"{host.name}:{where}" for host in target.application.hosts)
     return Step(
         id=step_id,
         title="Export the application's settings",
         action="export-env",
-        shows=(f"copy {target.application.env_file} into the session's private folder, 0600; removed at its end",)
+        shows=(f"copy {where} into the session's private folder, 0600; removed at its end",)
         if target.application.env_file
         else ("not configured",),
         configured=target.application.env_file is not None,

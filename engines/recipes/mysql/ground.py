@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engines import checks
-from engines.application.probe import configured
+from engines.application.probe import configured, reached
 from engines.backups import kept as in_bucket
 from engines.checks import Check
 from engines.errors import RestoreError
@@ -284,6 +284,7 @@ def all_checks(
         yield readiness.right_server(found.server, str(planned) if planned else None)
     else:
         yield from _of_the_dump(target, found, dump, intent, planned)
+    yield from reached(target.application)
     for check in configured(target.application):
         yield replace(check, name=f"command {check.name}")
     yield from deploys.ready(target.application)

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from engines import checks
-from engines.application.probe import configured
+from engines.application.probe import configured, reached
 from engines.backups.catalogue import read
 from engines.checks import Check, Verdict
 from engines.errors import RestoreError
@@ -86,6 +86,7 @@ def _ground(
     uid, gid, groups = writer(target, live)
     yield from replaceable(str(target.database), uid, gid, groups)
     yield _open_now(target)
+    yield from reached(target.application)
     for check in configured(target.application):
         yield _as_things_are(replace(check, name=f"command {check.name}"), live)
     yield from deploys.ready(target.application)
