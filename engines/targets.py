@@ -102,6 +102,13 @@ def _connections(number: object) -> None:
         raise WrongValue(f"is {number}.", "Write a number between 1 and 64, or 0 for as many as suit the machine.")
 
 
+def _skipped(number: object) -> None:
+    if not isinstance(number, int) or not 0 <= number <= 1_000_000_000:
+        raise WrongValue(
+            f"is {number}.", "Write more than were handed out in the time that is lost, 10000 for example."
+        )
+
+
 _MODE: Mapping[str, object] = {"read": _mode, "write": lambda bits: f"{bits:04o}"}
 
 # What each key is for a Laravel application that does not say otherwise. `schedule:finish` is not among them:
@@ -180,6 +187,18 @@ class Application:
 
     smoke: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """Smoke tests. Exits 0 when they pass."""
+
+    full_backup: tuple[str, ...] = field(default=(), metadata=COMMAND)
+    """Takes a new full backup once the restored database is live. Not configured: Reinstate takes one itself."""
+
+    stale_jobs: tuple[str, ...] = ()
+    """Tables of queued jobs whose rows are put aside after a restore: they would run again."""
+
+    clear_tables: tuple[str, ...] = ()
+    """Tables of sessions and tokens whose rows are put aside after a restore: they would be valid again."""
+
+    skip_ids: int = field(default=0, metadata={"check": _skipped})
+    """How many numbers each counting table skips after a restore, so that no id is handed out twice. 0: none."""
 
     health: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """A health check. Exits 0 when the application is well."""

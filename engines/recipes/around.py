@@ -13,7 +13,7 @@ from engines.application.hosts import NOT_THERE, failed_told, file_name
 from engines.checks import Check, Panel, fail, ok, unknown
 from engines.errors import RestoreError
 from engines.process import Command
-from engines.recipes import deploys, serving
+from engines.recipes import afterwards, deploys, serving
 from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import standing
@@ -40,6 +40,8 @@ def perform(work: Work, application: Application) -> Mapping[str, object]:
             return _run(work, application, key)
         case "scan":
             return _scan(work, application)
+        case "set":
+            return afterwards.set_again(work, application)
         case "prove":
             return _prove_running(work, application)
         case _:
@@ -204,4 +206,6 @@ def probe(step: Step, application: Application) -> Finding:
             done = not check.verdict.blocks
             return Finding(done, f"{check.name}: {check.verdict}, {check.evidence}")
         return Finding(False, "whether its command had its effect can't be told; doing it again does no harm")
+    if step.action == afterwards.AGAIN:
+        return Finding(False, "it sets what is set again: doing it again does no harm")
     return Finding(False, "it only asks: it is asked again")

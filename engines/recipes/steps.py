@@ -10,7 +10,7 @@ from datetime import datetime
 from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
-from engines.recipes import deploys
+from engines.recipes import afterwards, deploys
 from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import shows_running, shows_smoke
@@ -141,6 +141,7 @@ def handing_back(target: Target, clearing: str, incident: Incident | None = None
             note="What was stopped and is not proven to run blocks sign-off.",
             gates=(CONFIRM,),
         ),
+        afterwards.backup_step("4.12", target),
         Step(
             id="5.1",
             title="Sign off",
