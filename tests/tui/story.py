@@ -223,7 +223,7 @@ class Story:
         return self.ready().approved().ran("3.2", "3.3", "3.5", "3.6")
 
     def replaced(self) -> Story:
-        return self.stopped().ran("3.7")
+        return self.stopped().ran("3.7", "3.8")
 
     def compared(self, rows: tuple[e.GridRow, ...] = RIGHT) -> Story:
         return self.replaced().ran("4.1").tell(e.GridMade("live database", rows))
