@@ -9,23 +9,31 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
-import pytest
-
 from engines.backups.catalogue import Status as Known
 from engines.backups.verify import verify
 from engines.checks import Verdict
-from engines.config import load
+from engines.config import load, to_table
 from engines.recipes import afterwards, points
+from engines.recipes.application import STOPPING
+from engines.recipes.sessions import login
+from engines.recipes.sqlite import rewound
+from engines.recipes.steps import stop_step
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
+from engines.session.events import Result, StepEnded, StepStarted
 from engines.session.moves import AskKind, Wait, next_move
+from engines.session.plan import PlanKind
 from engines.session.state import SessionState, Status
+from engines.session.work import Work
+from engines.targets import Application, Environment, SqliteTarget
 from engines.text import utc_now
 from tests.engines.recipes import mysql_world
 from tests.engines.recipes.mysql_world import accept_all, programs_of
 from tests.engines.recipes.world import BACKUP, World, answering, build, new_session, say_yes, start_runner
+from tests.engines.session.examples import begun, plan_made, runner_started, state_of
 from tests.servers.databases import Server
+from tests.servers.laravel import LaravelApp
 
 Meet = Callable[[Client], Awaitable[bool]]
 _TABLES = """
@@ -121,28 +129,6 @@ def test_what_is_configured_is_shown_done_and_can_be_taken_back(tmp_path: Path) 
         assert db.execute("SELECT payload FROM jobs").fetchall() == [("mail one",), ("mail two",)]
 
 
-def test_a_step_that_is_passed_over_leaves_its_reason(tmp_path: Path) -> None:
-    world = world_with(tmp_path, more=ALL)
-    over = {"3.9": "the queue is empty anyway", "4.12": "the nightly job runs in an hour"}
-
-    async def meet(client: Client) -> bool:
-        move = next_move(client.state, utc_now())
-        if isinstance(move, Wait) and move.ask.kind is AskKind.CONFIRM and move.ask.step in over:
-            step = client.state.step(move.ask.step)
-            assert step is not None
-            await client.do(c.Skip(move.ask.step, over[move.ask.step]))
-            return True
-        return await say_yes(client)
-
-    _, state = run(world, meet)
-    assert [(one.what, one.reason) for one in state.deviations] == [
-        ("step skipped: 3.9 Put stale jobs aside", over["3.9"]),
-        ("step skipped: 4.12 Take a new full backup", over["4.12"]),
-    ]
-    assert len(rows(world, "SELECT * FROM jobs")) == 2
-    assert len(points.backups_of(world.config().targets["box"]).backups) == 1
-
-
 def test_a_new_backup_that_can_not_be_kept_fails_and_the_command_of_ones_own_is_looked_after(tmp_path: Path) -> None:
     world = world_with(tmp_path, more='\nfull_backup = ["sh", "-c", "cp ../db/live.sqlite ../backups/mine.sqlite"]\n')
     failed: list[str] = []
@@ -167,13 +153,50 @@ def test_a_new_backup_that_can_not_be_kept_fails_and_the_command_of_ones_own_is_
     assert state.checks[afterwards.FRESH].check.verdict is Verdict.OK
 
 
-def test_an_undo_after_them_puts_everything_back(tmp_path: Path) -> None:
+def test_the_signal_to_a_real_laravels_workers_is_rewound_with_its_cache_and_sent_again(
+    build_laravel: Callable[..., LaravelApp], tmp_path: Path
+) -> None:
+    app = build_laravel(cache="database")
+    old = app.database.read_bytes()
+    signal = "SELECT count(*) FROM cache WHERE key LIKE '%queue:restart'"
+    application = Application(
+        app.folder, user=None if app.owner == login() else app.owner, workers_stop=("php", "artisan", "queue:restart")
+    )
+    target = SqliteTarget("shop", "sqlite", Environment.LOCAL, app.database, app.backups, application=application)
+    workers = next(kind for kind in STOPPING if kind.key == "workers")
+    state = state_of(
+        begun(target=to_table(target)),
+        runner_started(),
+        plan_made(PlanKind.RESTORE, stop_step(workers, target)),
+        StepStarted("3.3", 1),
+        StepEnded(step="3.3", result=Result.DONE),
+    )
+    assert app.artisan("queue:restart").returncode == 0
+    assert app.rows(signal) == [(1,)]
+    app.database.write_bytes(old)
+    assert app.rows(signal) == [(0,)], "the restore has taken it back"
+    (tmp_path / "logs").mkdir()
+    (step,) = afterwards.steps(state, target, rewound.SQL, (), afterwards.Next("3", 8))
+    work = Work(step=step, folder=tmp_path, look=lambda: state, record=no, telemetry=no, at=no)
+    assert afterwards.set_again(work, application)["message"] == "queue:restart is sent again"
+    work.close()
+    assert app.rows(signal) == [(1,)]
+
+
+def no(_told: object) -> None:
+    """Nobody listens."""
+
+
+def test_one_is_passed_over_with_a_reason_and_an_undo_after_the_others_puts_everything_back(tmp_path: Path) -> None:
     world = world_with(tmp_path, more=ALL)
     before = rows(world, "SELECT * FROM jobs"), world.rows()
 
     async def meet(client: Client) -> bool:
         move = next_move(client.state, utc_now())
         asked = client.state.undo_asked is not None
+        if isinstance(move, Wait) and move.ask.step == "3.9":
+            await client.do(c.Skip("3.9", "the queue is empty anyway"))
+            return True
         if isinstance(move, Wait) and move.ask.step == "4.1" and not asked:
             await client.do(c.Undo("the wrong night"))
             return True
@@ -184,16 +207,20 @@ def test_an_undo_after_them_puts_everything_back(tmp_path: Path) -> None:
     assert state.ended.how == "undone"
     assert (rows(world, "SELECT * FROM jobs"), world.rows()) == before
     assert not state.ended.left_behind
+    assert known(state, afterwards.SESSIONS)[0] is Status.DONE
+    assert [(one.what, one.reason) for one in state.deviations] == [
+        ("step skipped: 3.9 Put stale jobs aside", "the queue is empty anyway"),
+        ("undo", "the wrong night"),
+    ]
 
 
-@pytest.mark.parametrize("method", ["staged", "in-place"])
-def test_the_same_on_a_server(mariadb_server: Server, tmp_path: Path, method: str) -> None:
+def test_the_same_on_a_server(mariadb_server: Server, tmp_path: Path) -> None:
     script = (
         "CREATE TABLE jobs (id BIGINT PRIMARY KEY AUTO_INCREMENT, payload TEXT);"
         "INSERT INTO jobs (payload) VALUES ('one'), ('two');"
     )
     with programs_of(mariadb_server):
-        world = mysql_world.build(tmp_path, mariadb_server, more=f'method = "{method}"', script=script)
+        world = mysql_world.build(tmp_path, mariadb_server, more='method = "staged"', script=script)
         path = tmp_path / "reinstate.toml"
         path.write_text(path.read_text() + '\nstale_jobs = ["jobs"]\nskip_ids = 500\n')
         session = mysql_world.new_session(world)

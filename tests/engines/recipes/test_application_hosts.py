@@ -68,47 +68,24 @@ def left(world: World) -> set[str]:
     return {path.name for path in (world.folder / "app").iterdir()} - {".env"}
 
 
-def test_each_host_is_stopped_proven_and_started_again(tmp_path: Path, servers: tuple[SshServer, SshServer]) -> None:
-    world = on_hosts(tmp_path, servers)
-    seen: list[set[str]] = []
-    kept: list[tuple[str, int]] = []
-
-    async def meet(client: Client) -> bool:
-        move = next_move(client.state, utc_now())
-        if isinstance(move, Wait) and move.ask.kind is AskKind.TYPED:
-            seen.append(left(world))
-            private = store.open_session(next((tmp_path / "state" / "sessions").iterdir())).folder / "private"
-            kept.extend((path.read_text(), stat.S_IMODE(path.stat().st_mode)) for path in private.glob("env-*"))
-        return await say_yes(client)
-
-    session, state = run(world, meet)
-    assert state.ended is not None, (session / "runner.log").read_text()
-    assert world.rows() == NEW_ROWS
-    ports = [server.port for server in servers]
-    assert seen == [{f"{what}-{port}" for what in ("down", "off") for port in ports}]
-    assert kept == [("APP_KEY=canary-of-the-settings\n", 0o600)] * 2
-    assert left(world) == set()
-    names = [f"{server.login}@127.0.0.1:{server.port}" for server in servers]
-    for name in ("maintenance mode is on", "maintenance mode is off", "workers stopped", "workers running again"):
-        assert state.checks[name].check.verdict is Verdict.OK
-        assert all(host in state.checks[name].check.evidence for host in names), name
-    for name in names:
-        assert state.checks[f"host {name}"].check.verdict is Verdict.OK
-    written = b"".join(path.read_bytes() for path in session.rglob("*") if path.is_file())
-    assert b"canary-of-the-settings" not in written
-
-
-def test_a_host_that_is_lost_is_named_and_bars_the_sign_off_until_it_is_overridden(
+def test_each_host_is_stopped_and_proven_and_one_that_is_lost_bars_the_sign_off_until_it_is_overridden(
     tmp_path: Path, servers: tuple[SshServer, SshServer]
 ) -> None:
     world = on_hosts(tmp_path, servers)
     lost = f"{servers[1].login}@127.0.0.1:{servers[1].port}"
+    names = [f"{server.login}@127.0.0.1:{server.port}" for server in servers]
+    seen: list[set[str]] = []
+    kept: list[tuple[str, int]] = []
     failed: list[str] = []
     blocked: list[tuple[str, ...]] = []
 
     async def meet(client: Client) -> bool:
         move = next_move(client.state, utc_now())
         ask = move.ask if isinstance(move, Wait) else None
+        if ask is not None and ask.kind is AskKind.TYPED:
+            seen.append(left(world))
+            (private,) = (tmp_path / "state" / "sessions").glob("*/private")
+            kept.extend((path.read_text(), stat.S_IMODE(path.stat().st_mode)) for path in private.glob("env-*"))
         if ask is not None and ask.kind is AskKind.CONFIRM and ask.step == "4.6" and not failed:
             (servers[1].folder / "user_key.pub").write_text("")  # it lets nobody in any more
         if ask is not None and ask.kind is AskKind.DECIDE:
@@ -129,6 +106,15 @@ def test_a_host_that_is_lost_is_named_and_bars_the_sign_off_until_it_is_overridd
         return await say_yes(client)
 
     session, state = run(world, meet)
+    assert world.rows() == NEW_ROWS
+    assert seen == [{f"{what}-{server.port}" for what in ("down", "off") for server in servers}]
+    assert kept == [("APP_KEY=canary-of-the-settings\n", 0o600)] * 2
+    for name in ("maintenance mode is on", "workers stopped"):
+        assert state.checks[name].check.verdict is Verdict.OK
+        assert all(host in state.checks[name].check.evidence for host in names), name
+    assert all(state.checks[f"host {host}"].check.verdict is Verdict.OK for host in names)
+    written = b"".join(path.read_bytes() for path in session.rglob("*") if path.is_file())
+    assert b"canary-of-the-settings" not in written
     assert [message.split(" failed on ")[1].split(":")[0] for message in failed] == [lost.split(":")[0]] * 2
     assert all(lost in message and "Done on " in message for message in failed)
     assert [set(names) for names in blocked] == [{"maintenance mode is off", "workers running again"}]

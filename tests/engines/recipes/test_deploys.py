@@ -189,12 +189,18 @@ def test_without_a_token_the_release_manager_is_told_and_whom_is_recorded(tmp_pa
                 refused.append(move.ask.step)
             await client.do(c.Give(move.ask.step, GateKind.TOLD, move.ask.role, text=next(told)))
             return True
+        if waits(client, AskKind.CONFIRM, "4.12"):
+            await client.do(c.Skip("4.12", "the nightly job runs in an hour"))
+            return True
         return await say_yes(client)
 
     session, state = run(world, meet)
     assert refused == ["3.1"]
     assert step(state, "stop-deploys") == (Status.DONE, "told: Rita, by phone")
     assert step(state, "start-deploys") == (Status.DONE, "told: Rita, in the channel")
+    assert [(one.what, one.reason) for one in state.deviations] == [
+        ("step skipped: 4.12 Take a new full backup", "the nightly job runs in an hour")
+    ], "that no backup was taken is for the follow-up"
     assert "told: Rita, by phone" in (session / "session.toml").read_text()
     assert "told: Rita, by phone" in (session / "report.md").read_text()
 
