@@ -234,7 +234,7 @@ class Application:
     """The workflow on GitHub that deploys it: `[target.NAME.application.github]`."""
 
     def wrong(self) -> Iterator[Fault]:
-        if self.github is not None and (self.freeze_deploys or self.thaw_deploys):
+        if self.github is not None and (self.freeze_deploys or self.thaw_deploys or self.freeze_check):
             yield "freeze_deploys", "is there beside github, which freezes deploys too.", "Keep one of them."
         seen: set[tuple[str, int]] = set()
         for n, host in enumerate(self.hosts, start=1):

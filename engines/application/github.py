@@ -37,12 +37,16 @@ T = TypeVar("T")
 
 
 class NotDone(RestoreError):
-    """GitHub did not do or say what it was asked. `known`: is it certain that nothing was changed?"""
+    """GitHub did not do or say what it was asked.
 
-    def __init__(self, message: str, hint: str, *, status: int = 0, known: bool = True) -> None:
+    `known`: is it certain that nothing was changed? `passing`: is it an outage or a limit, and no mistake of ours?
+    """
+
+    def __init__(self, message: str, hint: str, *, status: int = 0, known: bool = True, passing: bool = False) -> None:
         super().__init__(message, hint)
         self.status = status  # 0: there was no answer
         self.known = known
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +285,7 @@ def _no_answer(github: GitHub, error: Exception, *, sent: bool) -> NotDone:
         f"GitHub ({_host(github)}) {why}. {told}",
         "Try again (r); githubstatus.com says whether it is down. Or do it by hand, and pass over it (p).",
         known=not sent,
+        passing=True,
     )
 
 
@@ -293,6 +298,7 @@ def _refused(github: GitHub, answer: _Answer) -> NotDone:
             answer,
             f"limits how often it is asked{said}",
             f"Try again (r) at {clock(again)}, in {wait}; or do it by hand, and pass over it (p).",
+            passing=True,
         )
     match answer.status:
         case 401:
@@ -319,14 +325,16 @@ def _refused(github: GitHub, answer: _Answer) -> NotDone:
                 f"has a fault of its own{said}. Whether it was done is not known",
                 "Try again (r); githubstatus.com says whether it is down. Or do it by hand, and pass over it (p).",
                 known=False,
+                passing=True,
             )
         case _:
             return _not_done(answer, f"refuses{said}", "Look at the repository's page, then try again (r).")
 
 
-def _not_done(answer: _Answer, what: str, hint: str, *, known: bool = True) -> NotDone:
+def _not_done(answer: _Answer, what: str, hint: str, *, known: bool = True, passing: bool = False) -> NotDone:
     tail = " Nothing was changed." if known else ""
-    return NotDone(f"GitHub {what} (status {answer.status}).{tail}", hint, status=answer.status, known=known)
+    told = f"GitHub {what} (status {answer.status}).{tail}"
+    return NotDone(told, hint, status=answer.status, known=known, passing=passing)
 
 
 def _may_try_at(answer: _Answer) -> datetime | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from engines.backups import catalogue
 from engines.backups.catalogue import SIDECAR, matcher
 from engines.backups.checksums import shown
 from engines.backups.places import BucketFolder, ObjectAt
@@ -71,6 +72,34 @@ def add_to_folder(
         part.unlink(missing_ok=True)
         raise
     return place
+
+
+def added_earlier(folder: Path, name: str, sha256: str, checksums: str) -> bool:
+    """Did an earlier attempt, which had that hash, come to its end? What it left without its line is removed.
+
+    A file of that name with other bytes is somebody else's, and stays. Raises RestoreError.
+    """
+    place = folder / name
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            ours = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        if not ours:
+            return False
+        if any(
+            one.name == name and one.expected is not None for one in catalogue.read(folder, name, checksums).backups
+        ):
+            return True
+        place.unlink()
+        _sync(folder)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise RestoreError(
+            f"What an earlier attempt left as {shown(str(place))} can't be looked at: {error.strerror or error}.",
+            "Look at it, then try again (r), or pass over it (p).",
+        ) from error
+    return False
 
 
 def add_to_bucket(

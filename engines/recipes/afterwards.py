@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from engines import checks
+from engines.backups.adding import name_for
 from engines.backups.catalogue import Backup, Status
 from engines.backups.verify import verify
 from engines.checks import Check, Panel
@@ -168,6 +169,14 @@ def proven(work: Work, target: Target, name: str) -> Mapping[str, object]:
     if check.verdict.blocks:
         raise RestoreError(f"The new backup is not to be relied on: {check.evidence}.", check.hint)
     return {"backup": name, "message": check.evidence}
+
+
+def named(work: Work, target: Target, ending: str, stem: str) -> tuple[str, str]:
+    """The new backup's name, the same at every attempt, and the hash that an earlier attempt's had; empty: none."""
+    found = work.state.facts(BACKUP)
+    name = str(found.get("name", "")) or name_for(utc_now(), ending, stem, target.pattern)
+    work.found(name=name)
+    return name, str(found.get("sha256", ""))
 
 
 def by_command(work: Work, target: Target) -> Mapping[str, object]:

@@ -126,8 +126,7 @@ def _ready(conf: GitHub) -> Check:
         token = github.token_of(conf)
         found, runs = github.workflow(conf, token), github.under_way(conf, token)
     except NotDone as error:
-        mistaken = 300 <= error.status < 500 and error.status != 429 and "limits how often" not in error.message
-        answer = checks.fail if mistaken else checks.unknown
+        answer = checks.unknown if error.passing else checks.fail
         return answer(READY, error.message, error.hint)
     except RestoreError as error:
         return checks.fail(READY, error.message, error.hint)

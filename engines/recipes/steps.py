@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from engines.incident import Incident
 from engines.people import Role
@@ -98,9 +99,8 @@ def command_step(
 
 
 def export_step(step_id: str, target: Target) -> Step:
-    where = str(target.application.env_file)
-    if target.application.hosts:
-        where = ", ".join(f"{host.name}:{where}" for host in target.application.hosts)
+    env_file = target.application.env_file
+    where = ", ".join(_on_hosts(target.application, (env_file,) if env_file else ()))
     return Step(
         id=step_id,
         title="Export the application's settings",
@@ -111,6 +111,13 @@ def export_step(step_id: str, target: Target) -> Step:
         configured=target.application.env_file is not None,
         optional=True,
     )
+
+
+def _on_hosts(application: Application, paths: Sequence[Path]) -> tuple[str, ...]:
+    """The files as the plan names them: with their host, where they are not on this machine."""
+    if not application.hosts:
+        return tuple(map(str, paths))
+    return tuple(f"{host.name}:{path}" for host in application.hosts for path in paths)
 
 
 def handing_back(target: Target, clearing: str, incident: Incident | None = None) -> tuple[Step, ...]:
@@ -128,7 +135,8 @@ def handing_back(target: Target, clearing: str, incident: Incident | None = None
             id="4.10",
             title="Read the application's log",
             action="scan-log",
-            shows=tuple(f"look for errors in {log}" for log in logs) or ("no log is configured",),
+            shows=tuple(f"look for errors in {log}" for log in _on_hosts(application, logs))
+            or ("no log is configured",),
             configured=bool(logs),
             gates=(CONFIRM,),
             optional=True,

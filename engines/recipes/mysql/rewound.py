@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.backups.adding import add_to_bucket, add_to_folder, name_for
+from engines.backups.adding import add_to_bucket, add_to_folder, added_earlier
 from engines.backups.places import BucketFolder, located
 from engines.mysql import aftermath, snapshot
 from engines.mysql.programs import Tool, find
@@ -58,7 +58,11 @@ def take_backup(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         return afterwards.by_command(work, target)
     with right_server(work, target):
         pass
-    name = name_for(utc_now(), snapshot.ENDING, target.database, target.pattern)
+    name, earlier = afterwards.named(work, target, snapshot.ENDING, target.database)
+    at = located(target.backups, points.service_of(target))
+    # In a bucket the earlier attempt's is written over: it has the same name.
+    if earlier and not isinstance(at, BucketFolder) and added_earlier(at, name, earlier, target.checksums):
+        return afterwards.proven(work, target, name)
     making = reach.staging_of(target, work.state) / "new-backup"
     shutil.rmtree(making, ignore_errors=True)  # what a killed attempt left
     try:
@@ -83,6 +87,7 @@ def take_backup(work: Work, target: MysqlTarget) -> Mapping[str, object]:
                 progress=lambda done, total: work.progress(done, total, text="dumping"),
                 stop=work.stopped,
             )
+        work.found(sha256=taken.sha256)
         _add(work, target, Path(str(taken.path)), name, taken.sha256)
     finally:
         shutil.rmtree(making, ignore_errors=True)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from engines.backups.adding import add_to_folder, name_for
+from engines.backups.adding import add_to_folder, added_earlier
 from engines.recipes import afterwards
 from engines.recipes.recalling import token
 from engines.session.work import Work
@@ -59,7 +59,9 @@ def take_backup(work: Work, target: SqliteTarget) -> Mapping[str, object]:
     """A consistent copy of the live database among the backups, proven and listed; the application may run."""
     if target.application.full_backup:
         return afterwards.by_command(work, target)
-    name = name_for(utc_now(), ".sqlite", target.name, target.pattern)
+    name, earlier = afterwards.named(work, target, ".sqlite", target.name)
+    if earlier and added_earlier(target.backups, name, earlier, target.checksums):
+        return afterwards.proven(work, target, name)
     making = target.snapshots / f"new-backup-{token(work.state)}"
     shutil.rmtree(making, ignore_errors=True)  # what a killed attempt left
     try:
@@ -75,6 +77,7 @@ def take_backup(work: Work, target: SqliteTarget) -> Mapping[str, object]:
             progress=lambda done, total: work.progress(done, total, text="copying"),
             stop=work.stopped,
         )
+        work.found(sha256=taken.sha256)
         add_to_folder(Path(str(taken.path)), target.backups, name, taken.sha256, target.checksums, stop=work.stopped)
     finally:
         shutil.rmtree(making, ignore_errors=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines.backups import catalogue
-from engines.backups.adding import add_to_bucket, add_to_folder, name_for
+from engines.backups.adding import add_to_bucket, add_to_folder, added_earlier, name_for
 from engines.backups.catalogue import Status
 from engines.backups.verify import verify
 from engines.errors import Refused, RestoreError
@@ -82,6 +82,17 @@ def test_what_can_not_be_added_whole_is_not_added(source: Path, folder: Path) ->
     with pytest.raises(RestoreError, match="can't be kept") as refusal:
         add_to_folder(source, folder / "gone", "new.sqlite", SHA256, "checksums.txt")
     assert "(p)" in refusal.value.hint
+
+
+def test_what_a_killed_attempt_left_is_taken_for_done_or_taken_away(source: Path, folder: Path) -> None:
+    assert not added_earlier(folder, "new.sqlite", SHA256, "checksums.txt")
+    place = add_to_folder(source, folder, "new.sqlite", SHA256, "checksums.txt")
+    assert added_earlier(folder, "new.sqlite", SHA256, "checksums.txt"), "it was listed: it was whole"
+    assert not added_earlier(folder, "new.sqlite", "0" * 64, "checksums.txt")
+    assert place.exists(), "other bytes are somebody else's"
+    (folder / "checksums.txt").unlink()
+    assert not added_earlier(folder, "new.sqlite", SHA256, "checksums.txt")
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("versioned", [False, True])
