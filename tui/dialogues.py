@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engines.checks import Panel
+from engines.errors import UsageError
 from engines.people import Role
 from engines.session import commands as c
 from engines.session.authority import may_break_glass, names_for
+from engines.session.events import How
 from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
@@ -20,6 +24,7 @@ from tui.view import Page, View
 from tui.widgets.grid import tally
 
 NAME = "name"
+TARGET = "target"
 REASON = "reason"
 
 
@@ -27,8 +32,8 @@ def approve(view: View) -> Form:
     """The whole plan, and the commander's name under it."""
     state = view.state
     lines = tuple(plan_lines(state.plan, state.plan_digest)) if state.plan else ()
-    fields = [Field(NAME, _name_label(state, Role.COMMANDER))]
-    if may_break_glass(state):
+    fields = [_who(view, Role.COMMANDER)]
+    if may_break_glass(state) and not _is_known(view):
         fields.append(_glass("approves"))
     digest = state.plan_digest
     return Form(
@@ -36,8 +41,31 @@ def approve(view: View) -> Form:
         lines,
         tuple(fields),
         "approves exactly this plan",
-        lambda typed: c.Approve(digest, typed[NAME].strip(), typed.get(REASON, "").strip()),
+        lambda typed: c.Approve(digest, _named(view, typed), typed.get(REASON, "").strip()),
     )
+
+
+def _is_known(view: View) -> bool:
+    """Does the runner know by our login who we are? Then no name is typed."""
+    return view.me.how is How.PEER
+
+
+def _who(view: View, role: Role) -> Field:
+    """Who says it; who is known by the login types what it is about, so that no key pressed by habit is a yes."""
+    if _is_known(view):
+        target = str(view.state.begun.target.get("name", "")) if view.state.begun else ""
+        return Field(TARGET, f"As {view.me.name}, by your login. Type the target's name ({target})")
+    return Field(NAME, _name_label(view.state, role))
+
+
+def _named(view: View, typed: Mapping[str, str]) -> str:
+    """The name that the command carries. Raises UsageError where the target's name was typed wrongly."""
+    if not _is_known(view):
+        return typed[NAME].strip()
+    target = str(view.state.begun.target.get("name", "")) if view.state.begun else ""
+    if typed[TARGET].strip() != target:
+        raise UsageError("That is not the target's name. Nothing was changed.", f"Type {target} exactly.")
+    return view.me.name
 
 
 def _glass(does: str) -> Field:
@@ -50,9 +78,9 @@ def override(view: View, check: str) -> Form:
     return Form(
         f"Let {known.name} pass although it says {known.verdict}?",
         (known.evidence, known.hint, "", "It goes into the record as a deviation, with the name and the reason."),
-        (Field(NAME, _name_label(view.state, Role.COMMANDER)), Field(REASON, "Why it may go on")),
+        (_who(view, Role.COMMANDER), Field(REASON, "Why it may go on")),
         "overrides this check",
-        lambda typed: c.Override(check, typed[NAME].strip(), typed[REASON].strip()),
+        lambda typed: c.Override(check, _named(view, typed), typed[REASON].strip()),
     )
 
 
@@ -111,9 +139,9 @@ def keyboard(view: View) -> Form:
     return Form(
         f"Take the keyboard from {holder.name}?" if holder else "Take the keyboard?",
         ("Their console can only watch then. It is recorded.",),
-        (Field(NAME, "Your name", view.me.name), Field(REASON, "Why")),
+        (*(() if _is_known(view) else (Field(NAME, "Your name", view.me.name),)), Field(REASON, "Why")),
         "takes the keyboard",
-        lambda typed: c.TakeKeyboard(typed[NAME].strip(), typed[REASON].strip()),
+        lambda typed: c.TakeKeyboard(typed.get(NAME, view.me.name).strip(), typed[REASON].strip()),
     )
 
 
@@ -146,11 +174,15 @@ def gate(view: View, ask: Ask) -> Form:
         title,
         (ask.text, *(validated if kind is GateKind.SIGN_OFF else ()), "", "It goes into the record by name."),
         (
-            Field(NAME, _name_label(state, role)),
-            *((_glass("accepts"),) if kind is GateKind.ACCEPT and may_break_glass(state) else ()),
+            _who(view, role),
+            *(
+                (_glass("accepts"),)
+                if kind is GateKind.ACCEPT and may_break_glass(state) and not _is_known(view)
+                else ()
+            ),
         ),
         word,
-        lambda typed: c.Give(step, kind, role, typed[NAME].strip(), "", typed.get(REASON, "").strip()),
+        lambda typed: c.Give(step, kind, role, _named(view, typed), "", typed.get(REASON, "").strip()),
     )
 
 

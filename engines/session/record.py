@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 import tomli_w
 
+from engines.session.events import Signed
 from engines.session.journal import Journal
 from engines.session.plan import PlanKind
 from engines.session.state import CheckState, SessionState, Status, StepState, fold
@@ -81,6 +82,7 @@ def record(state: SessionState) -> dict[str, object]:
                 "at": a.at,
                 "until": a.until,
                 "break_glass": a.break_glass or None,
+                **_signed(a.signed),
             }
             for a in state.approvals
         ],
@@ -108,8 +110,16 @@ def record(state: SessionState) -> dict[str, object]:
         "rejected": [
             {"at": at, "command": r.command, "by": r.actor.name, "message": r.message} for at, r in state.rejected
         ],
+        "reminder": [
+            {"at": at, "about": one.about, "text": one.text, "seconds": one.seconds} for at, one in state.reminders
+        ],
         "note": [{"at": note.at, "by": note.actor.name, "text": note.text} for note in state.notes],
     }
+
+
+def _signed(signed: Signed | None) -> dict[str, object]:
+    """Whose signature it is, and by which key; the signature itself is in the journal."""
+    return {"principal": signed.principal, "key": signed.key} if signed is not None else {}
 
 
 def _standing(state: SessionState) -> str:
@@ -226,6 +236,7 @@ def people(state: SessionState) -> list[dict[str, object]]:
             "login": actor.login,
             "how": actor.how,
             "connection": actor.connection or None,
+            "sudo": actor.sudo or None,
         }
         seen.setdefault((role, actor.name, actor.login), entry)
     return list(seen.values())
@@ -242,6 +253,7 @@ def _sign_offs(state: SessionState) -> list[dict[str, object]]:
             "how": gate.actor.how,
             "at": gate.at,
             "text": gate.text,
+            **_signed(gate.signed),
         }
         for known in state.steps
         for gate in known.gates
@@ -284,6 +296,7 @@ def _check(known: CheckState) -> dict[str, object]:
         "hint": check.hint or None,
         "at": known.at,
         "overridden_by": override.actor.name if override else None,
+        "overridden_how": override.actor.how if override else None,
         "override_reason": override.reason if override else None,
     }
 

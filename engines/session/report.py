@@ -25,7 +25,7 @@ _SAID = {
     GateKind.ACCEPT: "accepted the risk of",
     GateKind.SIGN_OFF: "signed off",
 }
-_OF_LOGINS = ("login", "connection")
+_OF_LOGINS = ("login", "connection", "sudo", "principal", "key")
 _MARKUP = re.compile(r"([\\`*{}\[\]<>#|~&]|(?<!\w)_|_(?!\w))")  # an underscore inside of a word is none
 _OPEN = (
     "Impact: who noticed what, and for how long",
@@ -109,6 +109,7 @@ def timeline(state: SessionState) -> tuple[Moment, ...]:
             found.append(Moment(known.ended, f"{known.id} {known.step.title} {known.status}{told}"))
     found += [Moment(one.at, f"{one.by}: {one.what}. {one.reason}") for one in state.deviations]
     found += [Moment(at, f"refused to {one.actor.name}: {one.message}") for at, one in state.rejected]
+    found += [Moment(at, f"reminder: {one.text}") for at, one in state.reminders]
     found += [Moment(note.at, f"{note.actor.name} noted: {note.text}") for note in state.notes]
     if state.ended is not None and state.ended_at is not None:
         why = f": {state.ended.reason}" if state.ended.reason else ""
