@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from engines.tables import Fault
-from engines.values import WrongValue, pattern, positive, program, url, zone
+from engines.values import WrongValue, one_line, optional_path, pattern, positive, program, url, zone
+from engines.watched import Prometheus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OCTAL = re.compile(r"0?[0-7]{3}")
@@ -114,6 +115,8 @@ LARAVEL: Mapping[str, object] = {
     "migrations": ["php", "artisan", "migrate:status"],
     "logs": ["storage/logs/laravel.log"],
     "log_errors": [r"\.(ERROR|CRITICAL|ALERT|EMERGENCY):"],
+    "security_checklist": "docs/security-checklist.md",
+    "functional_checks": ["authentication", "payment flow", "reporting dashboard"],
 }
 
 
@@ -200,6 +203,12 @@ class Application:
     timeout: timedelta = field(default=timedelta(minutes=5), metadata={"check": positive})
     """How long one of these commands may take before it is ended."""
 
+    security_checklist: Path | None = field(default=None, metadata={"read": optional_path, "write": str})
+    """A Markdown file in which each restore and drill gets its line, as a change that is shown and confirmed."""
+
+    functional_checks: tuple[str, ...] = field(default=(), metadata={"check": one_line})
+    """What the application owner tries by hand before signing off. Each is answered by name: passed or failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class SqliteTarget:
@@ -258,6 +267,9 @@ class SqliteTarget:
 
     rpo: timedelta | None = field(default=None, metadata={"check": positive})
     """How much data may be lost, as a length of time. The incident's own objective goes first."""
+
+    prometheus: Prometheus | None = None
+    """The server that is asked for metrics after the restore: `[target.NAME.prometheus]`."""
 
     application: Application = field(default_factory=lambda: Application(Path(), Framework.NONE))
     """The application around the database. Left out: no step touches one."""
@@ -398,6 +410,9 @@ class MysqlTarget:
 
     rpo: timedelta | None = field(default=None, metadata={"check": positive})
     """How much data may be lost, as a length of time. The incident's own objective goes first."""
+
+    prometheus: Prometheus | None = None
+    """The server that is asked for metrics after the restore: `[target.NAME.prometheus]`."""
 
     application: Application = field(default_factory=lambda: Application(Path(), Framework.NONE))
     """The application around the database. Left out: no step touches one."""

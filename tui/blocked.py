@@ -17,6 +17,7 @@ from tui.view import Line, View
 
 _TO_BE_TYPED = "to be typed"
 _NOTHING_FAILED = "Nothing has failed here, and no check is selected that could be asked again."
+_NONE_TRIED = "Select one of the checks that the application owner tries (functional: …)."
 _NEEDS_RUNNER = frozenset(
     {
         "again",
@@ -31,6 +32,11 @@ _NEEDS_RUNNER = frozenset(
         "choose",
         "other-backup",
         "until",
+        "answer",
+        "follow-up",
+        "new-follow-up",
+        "checklist",
+        "send-again",
     },
 )
 
@@ -90,6 +96,16 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
             return c.Approve(state.plan_digest, _somebody(state, Role.COMMANDER), _TO_BE_TYPED)
         case "override":
             return c.Override(subject, _somebody(state, Role.COMMANDER), _TO_BE_TYPED)
+        case "answer":
+            return c.Answer(subject, True, _somebody(state, Role.OWNER)) if subject in state.checks else _NONE_TRIED
+        case "follow-up":
+            return c.FollowUp(subject, _TO_BE_TYPED) if subject else "There is no follow-up yet. t writes one down."
+        case "new-follow-up":
+            return c.FollowUp("", _TO_BE_TYPED)
+        case "checklist":
+            return c.Checklist("", "")
+        case "send-again":
+            return c.SendAgain()
         case "stop":
             return c.Stop(state.running.id if state.running else "")
         case "skip":

@@ -8,6 +8,7 @@ import socket
 import tomllib
 from pathlib import Path
 
+from engines import tables
 from engines.backups.catalogue import Backup
 from engines.config import Config, to_table
 from engines.errors import Refused, RestoreError, UsageError
@@ -114,6 +115,12 @@ def beginning(
             "asserted": config.approval.asserted,
             "self_approval": [str(environment) for environment in config.approval.self_approval],
         },
+        notify=tuple(
+            tables.write(channel)
+            for channel in config.channels
+            if not channel.targets or chosen.name in channel.targets
+        ),
+        review=tables.write(config.review),
         operator=Actor(operator or login(), account(), How.ASSERTED),
         host=socket.gethostname(),
         tool=tool(),

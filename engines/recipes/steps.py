@@ -10,6 +10,7 @@ from datetime import datetime
 from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
+from engines.recipes import measuring
 from engines.recipes.application import STOPPING, Stopping, command_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import shows_running, shows_smoke
@@ -125,6 +126,8 @@ def handing_back(target: Target, clearing: str, incident: Incident | None = None
             note="What was stopped and is not proven to run blocks sign-off.",
             gates=(CONFIRM,),
         ),
+        measuring.metrics_step("4.12", target, incident),
+        measuring.functional_step("4.13", target),
         Step(
             id="5.1",
             title="Sign off",

@@ -17,10 +17,12 @@ import msgspec
 import pytest
 
 from engines import config, tables, targets
-from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget, Target
+from engines.config import Application, Approval, Config, Environment, MysqlTarget, Review, SqliteTarget, Target
 from engines.errors import ConfigError, Problem, UsageError
+from engines.notify import Channel
 from engines.people import Person, Role, in_role
 from engines.values import duration_text
+from engines.watched import Prometheus
 
 ROOT = Path(__file__).parents[2]
 LEAST = """
@@ -30,8 +32,8 @@ environment = "local"
 database = "database/database.sqlite"
 backups = "/srv/backups"
 """
-DOCUMENTED = (Config, Approval, Person, SqliteTarget, MysqlTarget, Application)
-TABLES_OF_THEIR_OWN = {"target", "person", "approval", "application"}
+DOCUMENTED = (Config, Approval, Person, Channel, Review, SqliteTarget, MysqlTarget, Prometheus, Application)
+TABLES_OF_THEIR_OWN = {"target", "person", "approval", "application", "notify", "review", "prometheus", "metric"}
 
 
 def load(text: str, folder: Path) -> Config:

@@ -18,7 +18,7 @@ from engines.mysql.replay import programs as replaying
 from engines.mysql.replication import logging_told
 from engines.mysql.schema import ghosts
 from engines.mysql.stage.swap import position
-from engines.recipes import around
+from engines.recipes import around, measuring
 from engines.recipes.mysql import ground, loading, plans, reach, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
@@ -50,6 +50,8 @@ ACTIONS: Mapping[str, Action] = {
     "swap": loading.go_live,
     "compare-live": validating.compare_live,
     "look-at-replicas": validating.look_at_replicas,
+    measuring.METRICS: measuring.perform,
+    measuring.FUNCTIONAL: measuring.perform,
     "agree": lambda _work, _target: {},
     "clear-up": undoing.clear_up,
     "keep-present": undoing.keep_present,
@@ -145,6 +147,7 @@ class MysqlRecipe:
         again = (
             validating.check_again(name, target, state)
             or around.check_again(name, target.application, state)
+            or measuring.check_again(name, target, state)
             or next((check for check in ground.all_checks(target, state) if check.name == name), None)
         )
         if again is None:

@@ -9,7 +9,7 @@ import msgspec
 
 from engines.checks import Check
 from engines.errors import RestoreError
-from engines.recipes import around
+from engines.recipes import around, measuring
 from engines.recipes.sqlite import ground, plans, replacing, undoing, validating
 from engines.recipes.sqlite.facts import describe, find_out, planned_swap
 from engines.session.plan import Plan, Step
@@ -35,6 +35,8 @@ ACTIONS: Mapping[str, Action] = {
     "replace": replacing.go_live,
     "compare-live": validating.compare_live,
     "write-probe": validating.try_to_write,
+    measuring.METRICS: measuring.perform,
+    measuring.FUNCTIONAL: measuring.perform,
     "agree": lambda _work, _target: {},
     "clear-up": replacing.clear_up,
     "keep-present": undoing.keep_present,
@@ -93,6 +95,7 @@ class SqliteRecipe:
         again = (
             validating.check_again(name, self._target, state)
             or around.check_again(name, self._target.application, state)
+            or measuring.check_again(name, self._target, state)
             or next((check for check in ground.all_checks(self._target, state) if check.name == name), None)
         )
         if again is None:
