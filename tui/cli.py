@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--reason", required=True, help="why; it goes into the record")
     made = _session_of(command("abandon", "end a session as it stands"))
     made.add_argument("--reason", required=True, help="why; it goes into the record")
+    _session(command("notify", "send again what people were to be told and did not arrive"))
     command("sessions", "list the sessions", json=True)
     _session(command("show", "show where a session stands", json=True))
     made = _session(command("transactions", "look into the binary logs that a session has staged", json=True))

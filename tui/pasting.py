@@ -13,6 +13,7 @@ COMMANDS = (
     "backups",
     "check",
     "export",
+    "notify",
     "report",
     "plan",
     "prune",

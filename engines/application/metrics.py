@@ -70,7 +70,7 @@ def judged(metric: Metric, now: float | Nothing, before: float | Nothing, incide
     if was is None and (metric.max_rise_pct is not None or metric.max_fall_pct is not None):
         hint = "Give `baseline`, or started_at in the report; or compare by hand, and override by name."
         return Check(name, Panel.VALIDATION, Verdict.UNKNOWN, f"can't be compared: {evidence}", hint, now=now)
-    if not _wanted(metric):
+    if not tuple(_wanted(metric)):
         hint = "Give max, min, max_rise_pct or max_fall_pct, or judge it by eye."
         return Check(name, Panel.VALIDATION, Verdict.WARN, evidence, hint, before=was, now=now)
     return Check(name, Panel.VALIDATION, Verdict.OK, evidence, before=was, now=now)

@@ -228,6 +228,7 @@ class Runner:
 
     def send_again(self, actor: Actor) -> None:
         """The same once more for what did not arrive, in a session that is over."""
+        self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
         self.record(SendingAsked(actor), actor.name)
         self.send_due()
         self._journal.close()
