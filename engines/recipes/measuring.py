@@ -9,6 +9,7 @@ from engines.checks import Check
 from engines.expectations import Metric
 from engines.incident import Incident
 from engines.people import Role
+from engines.recipes import used
 from engines.recipes.readiness import incident_of
 from engines.session.answers import functional_check, name_of
 from engines.session.plan import Gate, GateKind, Step
@@ -60,7 +61,8 @@ def perform(work: Work, target: Target) -> Mapping[str, object]:
     if work.step.action == METRICS:
         found = [work.check(check) for check in _metrics(target, work.state)]
         wrong = [check.name for check in found if check.verdict.blocks]
-        return {"message": f"not as it should be: {', '.join(wrong)}" if wrong else f"{len(found)} compared"}
+        told = f"not as it should be: {', '.join(wrong)}" if wrong else f"{len(found)} compared"
+        return {"credentials": used.of_prometheus(target), "message": told}
     asked = [work.check(check) for check in _unanswered(target, work.state)]
     names = len(target.application.functional_checks)
     return {"message": f"{len(asked)} of {names} still to be answered" if asked else "all are answered already"}

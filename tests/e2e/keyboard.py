@@ -94,6 +94,18 @@ class Operator:
         self.sees(f"Name of the {role}", "Enter signs off")
         self.types(name)
 
+    def answers(self, tried: str, passed: str, name: str, note: str = "") -> None:
+        """What the application owner found when they tried it by hand."""
+        self.sees("The application owner tries by hand and answers (f)", f"functional: {tried[:9]}")
+        self.presses("f")
+        self.sees(f"The application owner tried it: {tried}", "Did it pass?")
+        self.terminal.type(passed)
+        self.presses("Tab")
+        self.terminal.type(name)
+        self.presses("Tab")
+        self.types(note)
+        self.sees_no_more("The application owner tried it")
+
     def asks_for_undo(self, why: str) -> None:
         self.presses("u")
         self.sees("Undo: put right what was changed?", "Why it is undone")
