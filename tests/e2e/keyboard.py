@@ -100,11 +100,17 @@ class Operator:
         self.presses("f")
         self.sees(f"The application owner tried it: {tried}", "Did it pass?")
         self.terminal.type(passed)
-        self.presses("Tab")
+        self.goes_to_next_box()
         self.terminal.type(name)
-        self.presses("Tab")
+        self.goes_to_next_box()
         self.types(note)
         self.sees_no_more("The application owner tried it")
+
+    def goes_to_next_box(self) -> None:
+        """Tab, and eyes on the cursor: what is typed at once would still go into the box before."""
+        row = self.terminal.cursor_row()
+        self.presses("Tab")
+        until(lambda: self.terminal.cursor_row() > row, "the cursor is in the next box")
 
     def asks_for_undo(self, why: str) -> None:
         self.presses("u")
