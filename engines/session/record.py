@@ -286,7 +286,7 @@ def people(state: SessionState) -> list[dict[str, object]]:
     present = [("database operator", operator), *(("database operator", taken.actor) for _, taken in state.handovers)]
     present += [("incident commander", approval.actor) for approval in state.approvals]
     present += [("incident commander", known.override.actor) for known in state.checks.values() if known.override]
-    present += [("application owner", answer.actor) for _, answer in state.answers.values()]
+    present += [("application owner", answer.actor) for _, answer in state.tried]
     present += [(str(gate.role), gate.actor) for known in state.steps for gate in known.gates if gate.actor.name]
     seen: dict[tuple[str, str, str], dict[str, object]] = {}
     for role, actor in present:
@@ -302,26 +302,32 @@ def people(state: SessionState) -> list[dict[str, object]]:
 
 
 def _functional(state: SessionState) -> list[dict[str, object]]:
-    """What the application owner tried, and what was left unanswered."""
-    found: list[dict[str, object]] = []
-    for name, known in state.checks.items():
-        if not is_functional(name):
-            continue
-        at, answer = state.answers.get(name, (None, None))
-        actor = answer.actor if answer else None
-        found.append(
-            {
-                "tried": bare(name),
-                "result": ("passed" if answer.passed else "failed") if answer else "not answered",
-                "note": answer.note if answer else None,
-                "by": actor.name if actor else None,
-                "login": actor.login if actor else None,
-                "how": actor.how if actor else None,
-                "at": at,
-                "overridden_by": known.override.actor.name if known.override else None,
-            }
-        )
-    return found
+    """Each time that the application owner tried something, then what was left unanswered."""
+    found: list[dict[str, object]] = [
+        {
+            "tried": bare(answer.name),
+            "result": "passed" if answer.passed else "failed",
+            "note": answer.note,
+            "by": answer.actor.name,
+            "login": answer.actor.login,
+            "how": answer.actor.how,
+            "at": at,
+            "overridden_by": _overridden_by(state, answer.name)
+            if state.answers.get(answer.name) == (at, answer)
+            else None,
+        }
+        for at, answer in state.tried
+    ]
+    return found + [
+        {"tried": bare(name), "result": "not answered", "overridden_by": _overridden_by(state, name)}
+        for name in state.checks
+        if is_functional(name) and name not in state.answers
+    ]
+
+
+def _overridden_by(state: SessionState, check: str) -> str | None:
+    known = state.checks.get(check)
+    return known.override.actor.name if known is not None and known.override is not None else None
 
 
 def _notifications(state: SessionState) -> list[dict[str, object]]:

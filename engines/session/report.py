@@ -20,7 +20,7 @@ from engines.session.followups import follow_ups, task_of
 from engines.session.notices import unsent
 from engines.session.plan import GateKind, PlanKind
 from engines.session.record import loss, measures, people
-from engines.session.state import CheckState, Grid, NoteTaken, SessionState, Status
+from engines.session.state import CheckState, Grid, NoteTaken, SessionState, Status, StepState
 from engines.text import clock, count, drawable, duration, parse_stamp, size, span
 
 _SAID = {
@@ -63,8 +63,10 @@ def report(state: SessionState, *, roles: bool = False) -> str:
         _table("## Tried by the application owner", ("what", "result", "by", "note"), _functional(state)),
         _table("## Metrics", ("metric", "before", "now", "verdict", "what was found"), _metrics(state)),
         _table("## Checks that were not simply OK", ("check", "verdict", "what was found"), _checks(state)),
+        _fine(state),
         _table("## Timeline (UTC)", ("at", "what"), ((_clock(one.at), one.what) for one in timeline(state))),
         _table("## Steps", ("step", "result", "work", "waiting", "what came of it"), _steps(state)),
+        _not_configured(state),
         _table("## Not sent", ("what", "to", "why not"), _not_sent(state)),
         _table("## Follow-ups", ("what", "owner", "due", "ticket"), _follow_ups(state)),
         _list("## Notes", [_note(note) for note in state.notes if not task_of(note.text)]),
@@ -118,10 +120,10 @@ def timeline(state: SessionState) -> tuple[Moment, ...]:
             found.append(Moment(known.ended, f"{known.id} {known.step.title} {known.status}{told}"))
     found += [Moment(one.at, f"{one.by}: {one.what}. {one.reason}") for one in state.deviations]
     found += [Moment(at, f"refused to {one.actor.name}: {one.message}") for at, one in state.rejected]
-    for name, (at, answer) in state.answers.items():
+    for at, answer in state.tried:
         told = f": {answer.note}" if answer.note else ""
         result = "it passed" if answer.passed else "it FAILED"
-        found.append(Moment(at, f"{answer.actor.name} tried {bare(name)}, {result}{told}"))
+        found.append(Moment(at, f"{answer.actor.name} tried {bare(answer.name)}, {result}{told}"))
     found += [Moment(note.at, f"{note.actor.name} noted: {note.text}") for note in state.notes]
     if state.ended is not None and state.ended_at is not None:
         why = f": {state.ended.reason}" if state.ended.reason else ""
@@ -205,7 +207,7 @@ def _sentences(state: SessionState) -> Iterator[str]:
         yield f"The application was down for {duration(down)}."
     lost = loss(state) if found["until_restored_seconds"] else None
     if lost is not None:
-        yield f"What was written in the {span(lost.seconds)} from {_moment(lost.start)} on is lost."
+        yield f"What was written from {_moment(lost.start)} to {_moment(lost.end)}, {span(lost.seconds)}, is lost."
     wrong = sum(known.blocks for known in state.checks.values())
     many = len(state.deviations)
     yield f"{many or 'No'} deviation{'' if many == 1 else 's'} from the runbook" + (
@@ -352,12 +354,26 @@ def _overridden(known: CheckState) -> str:
 
 def _steps(state: SessionState) -> Iterable[tuple[str, str, str, str, str]]:
     for known in state.steps:
-        if known.status is Status.PENDING:
+        if known.status is Status.PENDING or _is_not_configured(known):
             continue
         title = f"{known.id} {known.step.title}"
         again = f", attempt {known.attempt}" if known.attempt > 1 else ""
         came_of_it = known.skipped_for or known.message
         yield title, f"{known.status}{again}", duration(known.seconds), duration(known.waited), came_of_it
+
+
+def _is_not_configured(known: StepState) -> bool:
+    return known.status is Status.SKIPPED and not known.step.configured
+
+
+def _not_configured(state: SessionState) -> str:
+    left = [f"{known.id} {known.step.title}" for known in state.steps if _is_not_configured(known)]
+    return f"Not configured, and left out: {_plain(', '.join(left))}.\n" if left else ""
+
+
+def _fine(state: SessionState) -> str:
+    count = sum(known.check.verdict is Verdict.OK for known in state.checks.values())
+    return f"{count} check{'' if count == 1 else 's'} said OK; they are in session.toml.\n" if count else ""
 
 
 def _foot(state: SessionState) -> str:

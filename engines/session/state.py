@@ -185,6 +185,7 @@ class SessionState:
     grids: Mapping[str, Grid] = field(default_factory=dict)
     notes: tuple[NoteTaken, ...] = ()
     answers: Mapping[str, tuple[datetime, CheckAnswered]] = field(default_factory=dict)  # the latest to each check
+    tried: tuple[tuple[datetime, CheckAnswered], ...] = ()  # all of them, in order
     follow_ups: Mapping[str, FollowUpSet] = field(default_factory=dict)  # what was said of each, by its key
     checklist: ChecklistEdited | None = None
     notices: tuple[Notice, ...] = ()
@@ -330,6 +331,7 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
                 state,
                 checks={**state.checks, name: CheckState(check, at)},
                 answers={**state.answers, name: (at, answer)},
+                tried=(*state.tried, (at, answer)),
             )
         case Approved() as given:
             approval = Approval(given.digest, given.actor, at, given.until, given.break_glass)

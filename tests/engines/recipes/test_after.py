@@ -123,6 +123,7 @@ async def test_what_comes_after_the_restore_is_asked_answered_and_recorded(tmp_p
     assert (metric["before"], metric["now"], metric["verdict"]) == (2.0, 5.0, "FAIL")
     assert metric["overridden_by"] == "ivo"
     tried = {one["tried"]: one for one in record["functional"]}
+    assert [one["result"] for one in record["functional"] if one["tried"] == "payment flow"] == ["failed", "passed"]
     assert tried["payment flow"]["result"] == "passed"
     assert tried["payment flow"]["by"] == "olu"
     assert tried["authentication"]["result"] == "not answered"
