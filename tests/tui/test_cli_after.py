@@ -92,7 +92,10 @@ def test_the_owner_answers_follow_ups_get_owners_and_the_checklist_its_line(tmp_
     assert "REFUSED: 'soon' is no date. Nothing was kept." in said
     assert "Nothing was written." in said
     record = tomllib.loads((folder / "session.toml").read_text())
-    assert [(one["result"], one["by"], one["note"]) for one in record["functional"]] == [("passed", "olu", "it opens")]
+    assert [(one["result"], one["by"], one["note"]) for one in record["functional"]] == [
+        ("failed", "olu", "the form stays shut"),
+        ("passed", "olu", "it opens"),
+    ]
     assert record["follow_up"][0] == {
         "key": "todo-1",
         "kind": "remediation",
