@@ -53,19 +53,39 @@ class Approval:
     is the first line of the record. Every channel of `[[notify]]` is told."""
 
     asserted: bool = True
-    """Whether a typed name is enough. It is recorded as asserted, which proves nothing about who typed it. This
-    version knows no other way, so it has to be true."""
+    """Whether a typed name is enough. It is recorded as asserted, which proves nothing about who typed it. Can be
+    false where watchers or signers are configured: then a yes comes from a login of one's own, or is signed."""
 
     self_approval: tuple[Environment, ...] = (Environment.STAGING, Environment.LOCAL)
     """The environments in which operators may approve their own plan. Production can't be one of them."""
+
+    signers: Path | None = None
+    """The file of SSH keys that may sign a yes (ALLOWED SIGNERS in ssh-keygen(1)). Default: nobody signs."""
+
+    revoked: Path | None = None
+    """The list of keys that may not sign any more: a KRL, or public keys, one a line. Default: no key is revoked."""
+
+    record_key: Path | None = None
+    """The SSH key that signs the record at its end: a private key without a passphrase, or the public one of a key
+    in an agent. Default: the record is not signed."""
+
+    remind: timedelta = field(default=timedelta(minutes=10), metadata={"check": positive})
+    """How often a session reminds that it waits for somebody while the application is down."""
+
+    shift: timedelta = field(default=timedelta(hours=8), metadata={"check": positive})
+    """How long one operator keeps the keyboard before the session reminds of a handover."""
+
+    def paths(self) -> dict[str, Path]:
+        """The files that it names, each under its key."""
+        named = {"signers": self.signers, "revoked": self.revoked, "record_key": self.record_key}
+        return {key: path for key, path in named.items() if path is not None}
 
     def wrong(self) -> Iterator[tables.Fault]:
         if Environment.PRODUCTION in self.self_approval:
             hint = "Take it out; break_glass = true is the way out of a night without a commander."
             yield "self_approval", "can't contain production.", hint
-        if not self.asserted:
-            hint = "Take it out: without typed names nobody could approve anything."
-            yield "asserted", "can't be false: this version knows a person by a typed name only.", hint
+        if self.revoked is not None and self.signers is None:
+            yield "revoked", "takes keys away, and no signers are configured.", "Write signers too, or take it out."
 
 
 def _days(number: object) -> None:
@@ -106,6 +126,10 @@ class Config:
     people: tuple[Person, ...] = field(default=(), metadata={"key": "person"})
     """Who may act, in which roles: one `[[person]]` for each."""
 
+    watchers: str = ""
+    """The system group whose members may watch sessions, and say yes where they are configured in a role. Default:
+    only the account that runs a session, and root."""
+
     approval: Approval = field(default_factory=Approval)
     """What counts as a yes: `[approval]`."""
 
@@ -131,11 +155,24 @@ class Config:
                     yield f"notify[{n}].targets", f'there is no target "{named}".', f"Known: {', '.join(self.targets)}."
             if any(other.name == channel.name for other in self.channels[: n - 1]):
                 yield f"notify[{n}].name", f'"{channel.name}" is there twice.', "Give each a name of its own."
+        if not self.approval.asserted:
+            yield from self._unheard()
         for name, target in self.targets.items():
             if target.environment is Environment.PRODUCTION and not in_role(self.people, Role.COMMANDER, name):
                 hint = 'Add a [[person]] with roles = ["commander"] for this target.'
                 yield f"target.{name}", "is production, and nobody is configured as its commander.", hint
             yield from _unpaired(f"target.{name}.application", target.application)
+
+    def _unheard(self) -> Iterator[tables.Fault]:
+        """Without typed names each role's yes has to be able to come from somewhere."""
+        if not self.watchers and self.approval.signers is None:
+            hint = "Write watchers (a group) or approval.signers, or take it out: nobody could approve anything."
+            yield "approval.asserted", "can't be false where nobody can be known by more than a typed name.", hint
+        for name in self.targets:
+            for role in (Role.COMMANDER, Role.OWNER):
+                if not in_role(self.people, role, name):
+                    hint = "Add a [[person]] for it, or take asserted = false out."
+                    yield f"target.{name}", f"has nobody who could say yes as {role}, and a typed name is no yes.", hint
 
 
 def _unpaired(key: str, application: Application) -> Iterator[tables.Fault]:
@@ -217,7 +254,8 @@ def load(path: Path, *, privileged: bool) -> Config:
         Problem(written.name, key, message, hint) for key, message, hint in _shared_databases(config.targets)
     )
     if privileged:
-        problems.extend(replace(p, key="state") for p in safe_path(config.state))
+        trusted = {"state": config.state, **{f"approval.{key}": path for key, path in config.approval.paths().items()}}
+        problems.extend(replace(p, key=key) for key, path in trusted.items() for p in safe_path(path))
     if problems:
         raise ConfigError(tuple(problems))
     return config
@@ -263,7 +301,14 @@ def _placed(config: Config, base: Path) -> Config:
         replace(one, webhook_file=one.webhook_file and _absolute(base, one.webhook_file)) for one in config.channels
     )
     targets = {name: _target_placed(target, base, state) for name, target in config.targets.items()}
-    return replace(config, state=state, targets=targets, channels=channels)
+    named = {key: _absolute(base, path) for key, path in config.approval.paths().items()}
+    approval = replace(
+        config.approval,
+        signers=named.get("signers"),
+        revoked=named.get("revoked"),
+        record_key=named.get("record_key"),
+    )
+    return replace(config, state=state, targets=targets, approval=approval, channels=channels)
 
 
 def _target_placed(target: Target, base: Path, state: Path) -> Target:

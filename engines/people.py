@@ -32,6 +32,9 @@ class Person:
     targets: tuple[str, ...] = ()
     """The targets for which this holds. Empty: all of them."""
 
+    principal: str = ""
+    """The name in the file of signers, where that is not the login."""
+
 
 def in_role(people: Iterable[Person], role: Role, target: str) -> tuple[Person, ...]:
     """Those who may act as `role` for the target of that name, in configured order."""

@@ -30,7 +30,7 @@ def test_the_table_has_each_key_of_the_console_and_no_other() -> None:
 
 def test_each_command_is_told_and_each_that_is_told_exists() -> None:
     text = section("Commands and exit codes")
-    told = set(re.findall(r"`([a-z]+)`", text)) - {"reinstate"}
+    told = set(re.findall(r"`([a-z]+(?:-[a-z]+)*)`", text)) - {"reinstate"}
     groups = parser()._subparsers
     assert groups is not None
     known = {str(name) for action in groups._group_actions for name in (action.choices or ())}

@@ -112,6 +112,7 @@ class Console(App[int]):
         self._reader = LogReader()
         self._reading = False  # a piece of a log is on its way
         self._asking = False  # a command is on its way
+        self._reminded = ("", 0)  # the session, and how many reminders of it are known
         self.parting: tuple[str, ...] = ()  # lines: what is said once the terminal is the shell's again
         self._hidden: set[Page] = set()  # pages whose hint is hidden
         if not self.current_theme.ansi:
@@ -279,6 +280,7 @@ class Console(App[int]):
         if explorer is not None and explorer is self.screen and staged(self.view.state) is None:
             self.close_explorer()  # another restore point was chosen: its logs are not staged yet
             return
+        self._remind()
         if self.view.state.begun is not None and self.dialogue is None:
             there = self.next_key.follow(self.view, self.page)
             if self.next_key.calls:
@@ -287,6 +289,17 @@ class Console(App[int]):
                 self.go(there)
                 return
         self._hand_over()
+
+    def _remind(self) -> None:
+        """Say, and sound, a reminder that has come; those from before this console was opened are in the record."""
+        reminders = self.view.state.reminders
+        session = self.view.state.id
+        if (session, len(reminders)) != self._reminded:
+            if self._reminded[0] == session and len(reminders) > self._reminded[1]:
+                self._status = f"REMINDER: {reminders[-1][1].text}"
+                self.view = replace(self.view, status=self._status)
+                self.bell()
+            self._reminded = (session, len(reminders))
 
     @property
     def drawing(self) -> bool:

@@ -9,8 +9,8 @@ from engines.people import Role
 from engines.recipes.mysql.exploring import staged
 from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
-from engines.session.authority import is_own, names_for
-from engines.session.events import Actor
+from engines.session.authority import is_own, may_break_glass, names_for
+from engines.session.events import Actor, How
 from engines.session.moves import AskKind, check_command
 from engines.session.state import SessionState
 from tui.view import Line, View
@@ -93,11 +93,11 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
                 return c.Retry(waiting)
             return c.Recheck(subject) if subject in state.checks else _NOTHING_FAILED
         case "approve":
-            return c.Approve(state.plan_digest, _somebody(state, Role.COMMANDER), _TO_BE_TYPED)
+            return c.Approve(state.plan_digest, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "override":
-            return c.Override(subject, _somebody(state, Role.COMMANDER), _TO_BE_TYPED)
+            return c.Override(subject, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "answer":
-            return c.Answer(subject, True, _somebody(state, Role.OWNER)) if subject in state.checks else _NONE_TRIED
+            return c.Answer(subject, True, _somebody(view, Role.OWNER)) if subject in state.checks else _NONE_TRIED
         case "follow-up":
             return c.FollowUp(subject, _TO_BE_TYPED) if subject else "There is no follow-up yet. t writes one down."
         case "new-follow-up":
@@ -124,9 +124,14 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
             return c.Note(_TO_BE_TYPED)
 
 
-def _somebody(state: SessionState, role: Role) -> str:
+def _somebody(view: View, role: Role) -> str:
     """A name that the role's check of names lets pass, an operator's last: who it really is gets typed later."""
-    listed = sorted(names_for(state, role), key=lambda name: is_own(state, name))
+    if view.me.how is How.PEER:
+        return view.me.name
+    state = view.state
+    # Where no typed name is enough, the operator's own is, with a reason.
+    alone = state.begun is not None and state.begun.approval.get("asserted") is False and may_break_glass(state)
+    listed = sorted(names_for(state, role), key=lambda name: is_own(state, name) is not alone)
     return listed[0] if listed else _TO_BE_TYPED
 
 

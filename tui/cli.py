@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     made = _session_of(command("abandon", "end a session as it stands"))
     made.add_argument("--reason", required=True, help="why; it goes into the record")
     _session(command("notify", "send again what people were to be told and did not arrive"))
+    _saying(command("approve", "approve a session's plan from your own login, or accept a risk that it states"))
+    _saying(command("sign-off", "sign a session off from your own login"))
     command("sessions", "list the sessions", json=True)
     _session(command("show", "show where a session stands", json=True))
     made = _session(command("transactions", "look into the binary logs that a session has staged", json=True))
@@ -78,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--count", type=int, default=20, help="how many before and after the moment (default: 20)")
     made = command("verify", "prove a session's record against its journal and logs", json=True)
     made.add_argument("record", help="a session.toml, a session's folder, or a session's name")
+    made.add_argument("--signers", type=Path, metavar="FILE", help="the SSH keys that you believe (allowed_signers)")
+    made.add_argument("--revoked", type=Path, metavar="FILE", help="keys that you do not believe any more")
     made = _session(command("report", "print a session's report for the post-mortem"))
     made.add_argument("--format", choices=("md", "json"), default="md", help="Markdown, or JSON (default: md)")
     made.add_argument("--roles", action="store_true", help="with everybody's role in place of their name")
@@ -141,6 +145,17 @@ def _session_of(made: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return _session(made)
 
 
+def _saying(made: argparse.ArgumentParser) -> None:
+    _session(made)
+    made.add_argument("--yes", metavar="TARGET", help="the target's name, in place of typing it; needs --plan")
+    made.add_argument("--plan", metavar="SHA256", help="the plan that was read: 12 or more digits of its sha256")
+    made.add_argument("--print", action="store_true", help="print the text that a signature has to be over, and stop")
+    made.add_argument("--signature", metavar="FILE", help="bring a signature: FILE.sig beside FILE, or both on -")
+    if made.prog.endswith("approve"):
+        made.add_argument("--override", metavar="CHECK", help="let this check pass, instead of approving")
+        made.add_argument("--reason", help="why it may pass; it goes into the record")
+
+
 def _plain(made: argparse.ArgumentParser) -> None:
     made.add_argument("--plain", action="store_true", help="line by line instead of the console")
     made.add_argument("--answers", type=Path, help="a file that answers for you, for rehearsals (implies --plain)")
@@ -181,10 +196,10 @@ def _tell(message: str, hint: str) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tui import reading, steering  # here: these import the engines
+    from tui import approving, reading, steering  # here: these import the engines
 
-    run = steering.COMMANDS.get(arguments.command) or reading.COMMANDS[arguments.command]
-    return run(arguments)
+    run = steering.COMMANDS.get(arguments.command) or approving.COMMANDS.get(arguments.command)
+    return (run or reading.COMMANDS[arguments.command])(arguments)
 
 
 if __name__ == "__main__":

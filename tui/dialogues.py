@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 from engines.checklist import Edit
 from engines.checks import Panel
+from engines.errors import UsageError
 from engines.people import Role
 from engines.session import commands as c
 from engines.session.answers import bare, is_functional
 from engines.session.authority import may_break_glass, names_for
+from engines.session.events import How
 from engines.session.followups import FollowUp, follow_ups
 from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
 from engines.session.plan import GateKind, Step
@@ -26,6 +28,7 @@ from tui.view import Page, View
 from tui.widgets.grid import tally
 
 NAME = "name"
+TARGET = "target"
 REASON = "reason"
 
 
@@ -33,8 +36,8 @@ def approve(view: View) -> Form:
     """The whole plan, and the commander's name under it."""
     state = view.state
     lines = tuple(plan_lines(state.plan, state.plan_digest)) if state.plan else ()
-    fields = [Field(NAME, _name_label(state, Role.COMMANDER))]
-    if may_break_glass(state):
+    fields = [_who(view, Role.COMMANDER)]
+    if may_break_glass(state) and not _is_known(view):
         fields.append(_glass("approves"))
     digest = state.plan_digest
     return Form(
@@ -42,8 +45,31 @@ def approve(view: View) -> Form:
         lines,
         tuple(fields),
         "approves exactly this plan",
-        lambda typed: c.Approve(digest, typed[NAME].strip(), typed.get(REASON, "").strip()),
+        lambda typed: c.Approve(digest, _named(view, typed), typed.get(REASON, "").strip()),
     )
+
+
+def _is_known(view: View) -> bool:
+    """Does the runner know by our login who we are? Then no name is typed."""
+    return view.me.how is How.PEER
+
+
+def _who(view: View, role: Role) -> Field:
+    """Who says it; who is known by the login types what it is about, so that no key pressed by habit is a yes."""
+    if _is_known(view):
+        target = str(view.state.begun.target.get("name", "")) if view.state.begun else ""
+        return Field(TARGET, f"As {view.me.name}, by your login. Type the target's name ({target})")
+    return Field(NAME, _name_label(view.state, role))
+
+
+def _named(view: View, typed: Mapping[str, str]) -> str:
+    """The name that the command carries. Raises UsageError where the target's name was typed wrongly."""
+    if not _is_known(view):
+        return typed[NAME].strip()
+    target = str(view.state.begun.target.get("name", "")) if view.state.begun else ""
+    if typed[TARGET].strip() != target:
+        raise UsageError("That is not the target's name. Nothing was changed.", f"Type {target} exactly.")
+    return view.me.name
 
 
 def _glass(does: str) -> Field:
@@ -56,9 +82,9 @@ def override(view: View, check: str) -> Form:
     return Form(
         f"Let {known.name} pass although it says {known.verdict}?",
         (known.evidence, known.hint, "", "It goes into the record as a deviation, with the name and the reason."),
-        (Field(NAME, _name_label(view.state, Role.COMMANDER)), Field(REASON, "Why it may go on")),
+        (_who(view, Role.COMMANDER), Field(REASON, "Why it may go on")),
         "overrides this check",
-        lambda typed: c.Override(check, typed[NAME].strip(), typed[REASON].strip()),
+        lambda typed: c.Override(check, _named(view, typed), typed[REASON].strip()),
     )
 
 
@@ -67,14 +93,15 @@ def answer(view: View, check: str) -> Form:
     known = view.state.checks[check].check
 
     def made(typed: Mapping[str, str]) -> c.Command:
-        return c.Answer(check, has_passed(typed["passed"]), typed[NAME].strip(), typed.get(REASON, "").strip())
+        name = view.me.name if _is_known(view) else typed[NAME].strip()
+        return c.Answer(check, has_passed(typed["passed"]), name, typed.get(REASON, "").strip())
 
     return Form(
         f"The application owner tried it: {bare(check)}",
         (known.evidence, "What failed bars the sign-off until it passes, or the commander overrides it."),
         (
             Field("passed", "Did it pass? (yes or no)"),
-            Field(NAME, _name_label(view.state, Role.OWNER)),
+            *(() if _is_known(view) else (Field(NAME, _name_label(view.state, Role.OWNER)),)),
             Field(REASON, "Note; needed where it failed", required=False),
         ),
         "keeps the answer",
@@ -165,9 +192,9 @@ def keyboard(view: View) -> Form:
     return Form(
         f"Take the keyboard from {holder.name}?" if holder else "Take the keyboard?",
         ("Their console can only watch then. It is recorded.",),
-        (Field(NAME, "Your name", view.me.name), Field(REASON, "Why")),
+        (*(() if _is_known(view) else (Field(NAME, "Your name", view.me.name),)), Field(REASON, "Why")),
         "takes the keyboard",
-        lambda typed: c.TakeKeyboard(typed[NAME].strip(), typed[REASON].strip()),
+        lambda typed: c.TakeKeyboard(typed.get(NAME, view.me.name).strip(), typed[REASON].strip()),
     )
 
 
@@ -194,11 +221,15 @@ def gate(view: View, ask: Ask) -> Form:
         title,
         (ask.text, *((*validated, loose) if kind is GateKind.SIGN_OFF else ()), "", "It goes into the record by name."),
         (
-            Field(NAME, _name_label(state, role)),
-            *((_glass("accepts"),) if kind is GateKind.ACCEPT and may_break_glass(state) else ()),
+            _who(view, role),
+            *(
+                (_glass("accepts"),)
+                if kind is GateKind.ACCEPT and may_break_glass(state) and not _is_known(view)
+                else ()
+            ),
         ),
         word,
-        lambda typed: c.Give(step, kind, role, typed[NAME].strip(), "", typed.get(REASON, "").strip()),
+        lambda typed: c.Give(step, kind, role, _named(view, typed), "", typed.get(REASON, "").strip()),
     )
 
 

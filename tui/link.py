@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.errors import RestoreError
 from engines.session.client import Gone, LogPiece, Trouble
 from engines.session.commands import Command
-from engines.session.events import Actor, Entry
+from engines.session.events import Actor, Entry, How
 from engines.session.state import SessionState
 from engines.session.work import Progress
 from tui.outside import Outside, Runner
@@ -49,7 +49,10 @@ class Link:
 
     @property
     def me(self) -> Actor:
-        return Actor(self._name, self._login, console=self._runner.console if self._runner is not None else "")
+        if self._runner is None:
+            return Actor(self._name, self._login)
+        known = self._runner.me  # as the runner knows us: by name, or by the login of our own
+        return known if known.how is How.PEER else Actor(self._name, self._login, console=self._runner.console)
 
     async def join(self, folder: Path) -> None:
         """Connect to the runner of the session in `folder`, or read its journal. Raises RestoreError."""

@@ -23,6 +23,7 @@ from engines.session.events import (
     PlanMade,
     PlanRefused,
     Rejected,
+    Reminded,
     Result,
     RunnerStarted,
     SessionBegun,
@@ -87,6 +88,8 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield f"{step} {gate}: {actor.name}" + (f": {text}" if gate in ("accept", "sign-off") else "")
         case Rejected(command=command, message=message):
             yield f"REFUSED {command}: {message}"
+        case Reminded(text=text):
+            yield f"REMINDER: {text}"
         case StepStarted(step=step):
             known = state.step(step)
             yield f"{step} {known.step.title if known else ''} …"

@@ -22,8 +22,9 @@ from engines.recipes.mysql.exploring import Opened, Staged, open_logs
 from engines.recipes.mysql.until import Until
 from engines.session.client import LogPiece, Said, connect
 from engines.session.commands import Command
+from engines.session.events import Actor
 from engines.session.state import SessionState
-from engines.session.store import Known, known_sessions, open_session, runner_mark
+from engines.session.store import Known, known_sessions, living_socket, open_session
 from engines.session.wire import LOG_PIECE
 from engines.targets import Target
 from engines.text import utc_now
@@ -37,6 +38,9 @@ class Runner(Protocol):
 
     @property
     def console(self) -> str: ...
+
+    @property
+    def me(self) -> Actor: ...
 
     async def do(self, command: Command) -> None: ...
 
@@ -95,8 +99,8 @@ def real() -> Outside:
 
 async def connect_to(folder: Path, name: str) -> Runner | None:
     """The living runner of the session in `folder`; None when it has none."""
-    mark = runner_mark(folder)
-    return await connect(mark.socket, name) if mark is not None else None
+    socket = living_socket(folder)
+    return await connect(socket, name) if socket is not None else None
 
 
 def read_log(folder: Path, name: str, offset: int) -> LogPiece:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from engines.checks import Panel
 from engines.people import Role
+from engines.session.authority import roles_of_login
+from engines.session.events import How
 from engines.session.moves import Ask, AskKind, blocking_checks
 from engines.session.plan import GateKind, PlanKind
 from engines.session.state import SessionState, Status, StepState
@@ -161,6 +163,8 @@ def upcoming(view: View, page: Page) -> Next:
         return Next(_working(state, ask) + where, "" if page is there else "go there")
     if page is not there:
         return Next(f"The next key is on page {number(there)}, {NAMES[there]}: {_waits_for(state, ask)}", "go there")
+    if view.me.how is How.PEER and ask.role.value not in roles_of_login(state, view.me.login):
+        return Next(f"You watch. The session waits for the {ask.role}: {_waits_for(state, ask)}")
     return _here(state, ask)
 
 

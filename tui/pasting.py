@@ -9,6 +9,7 @@ from pathlib import Path
 # Those that a message may name and that read the configuration. A test compares them with the command line.
 COMMANDS = (
     "abandon",
+    "approve",
     "attach",
     "backups",
     "check",
@@ -21,6 +22,7 @@ COMMANDS = (
     "resume",
     "sessions",
     "show",
+    "sign-off",
     "transactions",
     "undo",
     "verify",

@@ -19,12 +19,12 @@ from engines.session import commands as c
 from engines.session.answers import is_functional
 from engines.session.authority import is_own, may_break_glass
 from engines.session.client import Client, Gone, Said, Trouble, connect
-from engines.session.events import Ending, Entry
+from engines.session.events import Ending, Entry, How
 from engines.session.followups import FollowUp, checklist_line, checklist_path, follow_ups
 from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
 from engines.session.notices import unsent
 from engines.session.plan import GateKind
-from engines.session.store import runner_mark
+from engines.session.store import living_socket
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
 from tui.answers import Answers, FromFile, has_passed
@@ -56,10 +56,10 @@ async def drive(
 
     `config` is the configuration that was given on the command line, for the commands that are suggested.
     """
-    mark = runner_mark(folder)
-    if mark is None:
+    socket = living_socket(folder)
+    if socket is None:
         raise RestoreError(f"Session {folder.name} has no living runner.", f"reinstate resume {folder.name}")
-    client = await connect(mark.socket, name)
+    client = await connect(socket, name)
     try:
         return await _Driver(client, answers, choosing, config).run()
     finally:
@@ -243,16 +243,24 @@ class _Driver:
                 name = await self._ask("Type the target's name: ", ask, "target")
                 return c.Give(ask.step, GateKind.TYPED, ask.role, text=name)
             case AskKind.ACCEPT | AskKind.SIGN_OFF:
-                name = await self._ask(f"Name of the {ask.role}: ", ask, "name")
+                name = await self._name(ask, ask.role)
                 glass = await self._glass(ask, name) if ask.kind is AskKind.ACCEPT else ""
                 return c.Give(ask.step, GateKind(ask.kind.value), ask.role, name=name, break_glass=glass)
             case AskKind.APPROVE:
-                name = await self._ask(f"Name of the {Role.COMMANDER}: ", ask, "name")
+                name = await self._name(ask, Role.COMMANDER)
                 glass = await self._glass(ask, name)
                 return c.Approve(self._client.state.plan_digest, name, glass)
             case _:
                 out(f"Enter does nothing here. {self._choices(ask)}.")
                 return None
+
+    async def _name(self, ask: Ask, role: Role) -> str:
+        """Who says it: typed, unless the runner knows this console's login."""
+        me = self._client.me
+        if me.how is not How.ASSERTED:
+            out(f"As {drawable(me.name)}, by the login {drawable(me.login)}.")
+            return me.name
+        return await self._ask(f"Name of the {role}: ", ask, "name")
 
     async def _glass(self, ask: Ask, name: str) -> str:
         state = self._client.state
@@ -262,14 +270,14 @@ class _Driver:
 
     async def _override(self, ask: Ask) -> c.Command:
         check = await self._ask(f"Which check ({', '.join(ask.checks)}): ", ask, "check")
-        name = await self._ask(f"Name of the {Role.COMMANDER}: ", ask, "name")
+        name = await self._name(ask, Role.COMMANDER)
         return c.Override(check or ask.checks[0], name, await self._ask("Why does it go on? ", ask, "reason"))
 
     async def _answer(self, ask: Ask) -> c.Command | None:
         tried = [name for name in ask.checks if is_functional(name)]
         check = await self._ask(f"Which ({', '.join(tried)}): ", ask, "check") or tried[0]
         passed = await self._ask("Did it pass (yes or no): ", ask, "passed")
-        name = await self._ask(f"Name of the {Role.OWNER}: ", ask, "name")
+        name = await self._name(ask, Role.OWNER)
         note = await self._ask("Note: ", ask, "reason")
         try:
             return c.Answer(check, has_passed(passed), name, note)

@@ -25,6 +25,7 @@ from engines.session import report as reporting
 from engines.session import verify as verifying
 from engines.session.plan import digest
 from engines.session.record import record
+from engines.session.ssh_keys import Signers
 from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, span, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
@@ -155,7 +156,10 @@ def verify(arguments: argparse.Namespace) -> int:
         config, _path = configuration(arguments)
         path = store.find(config.state, arguments.record).folder
     _refuse_special(path / RECORD if path.is_dir() else path)
-    finding = verifying.verify(path)
+    if arguments.revoked and not arguments.signers:
+        raise UsageError("--revoked takes keys away from those of --signers.", "Give --signers FILE too.")
+    signers = Signers(arguments.signers, arguments.revoked) if arguments.signers else None
+    finding = verifying.verify(path, signers)
     if arguments.json:
         json({"verdict": finding.verdict, **msgspec.to_builtins(finding)})
     else:
@@ -182,7 +186,10 @@ def _tell_finding(finding: verifying.Finding) -> None:
         out(f"  unchecked  {drawable(line)}")
     if finding.wrong:
         out(f"  WRONG      {drawable(finding.wrong)}")
-    out("  unsigned   nobody signed it, so a rewrite of the whole session would not show")
+    if finding.signed and not finding.authentic:
+        out("  not known  whose key signed it: with --signers FILE it is checked against the keys that you believe")
+    elif not finding.signed:
+        out("  unsigned   nobody signed it, so a rewrite of the whole session would not show")
 
 
 def report(arguments: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from engines.session.moves import Ask, AskKind, left_behind
 from engines.session.notices import unsent
 from engines.session.plan import PlanKind
 from engines.session.runner import BEGIN, Runner
+from engines.session.sockets import one_served
 from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
@@ -42,6 +43,15 @@ def configuration(arguments: argparse.Namespace) -> tuple[Config, Path]:
     given = getattr(arguments, "config", None)
     path = find(given, os.environ, Path.cwd(), Path.home())
     return load(path, privileged=privileged()), path
+
+
+def configured(arguments: argparse.Namespace) -> Config | None:
+    """The configuration, or None where there is none: whoever only watches need not have one."""
+    try:
+        path = find(getattr(arguments, "config", None), os.environ, Path.cwd(), Path.home())
+    except UsageError:
+        return None
+    return load(path, privileged=privileged())
 
 
 def incident_of(arguments: argparse.Namespace) -> Incident | None:
@@ -231,10 +241,10 @@ def _unfinished(arguments: argparse.Namespace) -> store.Known:
 
 
 async def _ask(folder: Path, name: str, command: c.Command) -> None:
-    mark = store.runner_mark(folder)
-    if mark is None:
+    socket = store.living_socket(folder)
+    if socket is None:
         raise RestoreError("The runner is gone. Nothing was changed.", f"reinstate resume {folder.name}")
-    client = await connect(mark.socket, name)
+    client = await connect(socket, name)
     try:
         await client.do(command)
     finally:
@@ -254,6 +264,8 @@ def found(arguments: argparse.Namespace) -> store.Known:
             f"{named} is no session's folder, or it can't be looked into: there is no {store.JOURNAL}.",
             "Name the folder that session.toml is in, or a session: reinstate sessions.",
         )
+    if configured(arguments) is None and (served := one_served(None, arguments.session)) is not None:
+        return store.open_session(served.folder)  # of root, shared with a group of ours
     config, _path = configuration(arguments)
     return store.find(config.state, arguments.session)
 

@@ -17,6 +17,7 @@ from engines.incident import to_table as incident_table
 from engines.recipes import points
 from engines.recipes.mysql.until import Until
 from engines.session import launch, store
+from engines.session.client import behind_sudo
 from engines.session.events import Actor, How, SessionBegun
 from engines.session.journal import read
 from engines.session.main import tool
@@ -33,8 +34,7 @@ def privileged() -> bool:
 
 def login() -> str:
     """The login behind sudo where there is one, else the one that runs Reinstate: the operator's usual name."""
-    sudo = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
-    return sudo or account()
+    return behind_sudo() or account()
 
 
 def account() -> str:
@@ -80,7 +80,7 @@ def begin(
             f"Session {taken.id} of {chosen.name} is unfinished. Nothing was changed.",
             f"reinstate {'attach' if taken.alive else 'resume'} {taken.id}, or undo or abandon it.",
         )
-    folder = store.new_folder(config.state, chosen.environment, utc_now())
+    folder = store.new_folder(config.state, chosen.environment, utc_now(), config.watchers)
     launch.begin(RUNNER, folder, beginning(config, chosen, backup, incident, operator, folder.name, until))
     return folder
 
@@ -105,7 +105,12 @@ def beginning(
         incident=incident_table(incident) if incident else {},
         incident_id=incident.about.id if incident else "",
         people=tuple(
-            {"name": person.name, "login": person.login, "roles": [str(role) for role in person.roles]}
+            {
+                "name": person.name,
+                "login": person.login,
+                "roles": [str(role) for role in person.roles],
+                "principal": person.principal or person.login,
+            }
             for person in config.people
             if not person.targets or chosen.name in person.targets
         ),
@@ -114,6 +119,10 @@ def beginning(
             "break_glass": config.approval.break_glass,
             "asserted": config.approval.asserted,
             "self_approval": [str(environment) for environment in config.approval.self_approval],
+            "remind_seconds": config.approval.remind.total_seconds(),
+            "shift_seconds": config.approval.shift.total_seconds(),
+            "watchers": config.watchers,
+            **{key: str(path) for key, path in config.approval.paths().items()},
         },
         notify=tuple(
             tables.write(channel)
@@ -121,7 +130,7 @@ def beginning(
             if not channel.targets or chosen.name in channel.targets
         ),
         review=tables.write(config.review),
-        operator=Actor(operator or login(), account(), How.ASSERTED),
+        operator=Actor(operator or login(), account(), How.ASSERTED, sudo=behind_sudo()),
         host=socket.gethostname(),
         tool=tool(),
     )

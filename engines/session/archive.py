@@ -10,7 +10,7 @@ from pathlib import Path
 from engines.errors import Refused, RestoreError
 from engines.session.store import JOURNAL
 
-_ALWAYS = ("session.toml", "plan.toml", "report.md", JOURNAL)
+_ALWAYS = ("session.toml", "session.toml.sig", "plan.toml", "report.md", JOURNAL)
 
 
 def export(folder: Path, to: Path, *, logs: bool) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import msgspec
 
 from engines.errors import Refused, RestoreError, UsageError
 from engines.session import commands as c
-from engines.session.events import Entry, decode
+from engines.session.events import Actor, Entry, How, decode
 from engines.session.state import SessionState, after
 from engines.session.wire import LINE_LIMIT, REQUEST_LIMIT, pack, unpack
 from engines.session.work import Progress
@@ -63,7 +63,9 @@ class Client:
         self._listener = asyncio.create_task(self._listen())
         self.console = console
         self.state = SessionState()
+        self.session = ""
         self.folder = Path()
+        self.me = Actor("", "", console=console)  # as the runner knows us
         self.alive = True
 
     async def close(self) -> None:
@@ -165,6 +167,10 @@ class Client:
                     answer.set_result(message)
             case {"folder": str(folder)}:
                 self.folder = Path(folder)
+                self.session = str(message.get("session", ""))
+                you = msgspec.convert(message.get("you", {}), dict[str, str])
+                how = How(you.get("how", How.ASSERTED))
+                self.me = Actor(you.get("name", ""), you.get("login", ""), how, self.console)
             case {"ready": int()}:
                 self._ready.set()
 
@@ -180,8 +186,16 @@ def _ssh_address() -> str:
     return os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
 
 
+def behind_sudo() -> str:
+    """The login that became root here, as sudo says; empty where we are not root. Root could say anything."""
+    return os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
+
+
 async def connect(socket: str, name: str) -> Client:
-    """Connect to a runner as `name` (asserted; the login comes from the kernel), and fold what happened so far."""
+    """Connect to a runner as `name`, and fold what happened so far.
+
+    The name counts only where the runner knows no better: for its own account, and for root.
+    """
     try:
         reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_LIMIT)
     except OSError as error:
@@ -190,7 +204,8 @@ async def connect(socket: str, name: str) -> Client:
             "Its runner may have died: reinstate resume. Or it belongs to another login.",
         ) from error
     console = secrets.token_hex(2)
-    writer.write(pack({"hello": {"name": name, "console": console, "connection": _ssh_address()}}))
+    said = {"name": name, "console": console, "connection": _ssh_address(), "sudo": behind_sudo()}
+    writer.write(pack({"hello": said}))
     client = Client(reader, writer, console)
     try:
         await client.ready()
@@ -202,5 +217,8 @@ async def connect(socket: str, name: str) -> Client:
         ) from error
     if not client.alive:
         await client.close()
-        raise RestoreError("The runner let this console go.", "It serves the login that started it, and root.")
+        raise Refused(
+            "The runner let this console go.",
+            "It serves the login that started it, root, and the group `watchers`, a few consoles of each.",
+        )
     return client

@@ -13,6 +13,14 @@ from engines.session.plan import GateKind
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """An SSH signature over the yes that it comes with, and until when it may be used (UTC)."""
+
+    armoured: str
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choose:
     """Restore another backup than the one chosen so far."""
 
@@ -31,6 +39,7 @@ class Override:
     check: str
     name: str
     reason: str
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class Approve:
     digest: str
     name: str
     break_glass: str = ""
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,7 @@ class Give:
     name: str = ""
     text: str = ""
     break_glass: str = ""  # the reason, where an operator accepts a risk of their own restore
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,11 @@ class Result(StrEnum):
     UNKNOWN = "unknown"  # probed, never retried blindly
 
 
+class Reminder(StrEnum):
+    WAITING = "waiting"  # a yes is waited for while the application is down
+    KEYBOARD = "keyboard"  # one operator has held it for a whole shift
+
+
 class Ending(StrEnum):
     SIGNED_OFF = "signed off"
     UNDONE = "undone"
@@ -53,6 +58,17 @@ class Actor:
     how: How = How.ASSERTED
     console: str = ""  # which console, where one login has several open
     connection: str = ""  # the client's address, over SSH
+    sudo: str = ""  # the login behind sudo, as a console run by root tells it: root can tell anything
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An SSH signature under a yes. What it is over is made again from the event (engines.session.statement)."""
+
+    principal: str  # whose it is, by the file of signers
+    key: str  # fingerprint, as SHA256:…
+    until: str  # UTC: how long it may be used
+    signature: str  # armoured
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +160,7 @@ class CheckOverridden:
     actor: Actor
     reason: str
     break_glass: str = ""  # the reason again, where an operator overrode alone
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +179,7 @@ class Approved:
     actor: Actor
     until: str  # UTC: the restore window's end
     break_glass: str = ""  # the reason, where the operator had to approve alone
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +190,7 @@ class GateGiven:
     actor: Actor
     text: str = ""  # what was agreed to, or said
     break_glass: str = ""  # the reason, where an operator accepted a risk alone
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +201,15 @@ class Rejected:
     actor: Actor
     message: str
     hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reminded:
+    """Somebody is waited for, or has worked, for long."""
+
+    about: Reminder
+    text: str
+    seconds: float  # for how long
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +353,7 @@ Event = (
     | Approved
     | GateGiven
     | Rejected
+    | Reminded
     | StepStarted
     | ChildStarted
     | ChildEnded

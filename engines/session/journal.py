@@ -19,6 +19,7 @@ import msgspec
 
 from engines.errors import RestoreError
 from engines.session.events import Entry, Event, decode, encode
+from engines.session.sharing import file_mode
 from engines.text import utc_now
 
 FIRST_PREV = "0" * 64
@@ -118,7 +119,10 @@ class Writer:
     def __init__(self, path: Path, now: Callable[[], datetime] = utc_now) -> None:
         self.path = path
         self._now = now
-        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        mode = file_mode(path.parent)
+        self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        if os.fstat(self._fd).st_uid == os.geteuid():
+            os.fchmod(self._fd, mode)  # whatever the umask says
         known = read(path)
         self.entries = list(known.entries)
         self.lines = list(known.lines)
@@ -213,6 +217,7 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
         try:
+            os.fchmod(fd, mode)  # whatever the umask says
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -20,6 +20,7 @@ from engines.session.journal import read, replace_file
 from engines.session.launch import survival, take_environment
 from engines.session.recipe import Recipe
 from engines.session.runner import BEGIN, REFUSED, At, Runner, read_begin
+from engines.session.sockets import new_socket
 
 
 def tool() -> str:
@@ -66,7 +67,7 @@ def main(
             is_new = not runner.state.last_seq
             runner.begin(begun if is_new else None, versions(), survival().text)
             (folder / BEGIN).unlink(missing_ok=True)
-            asyncio.run(runner.run(store.new_socket(folder.name), mark))
+            asyncio.run(runner.run(new_socket(folder), mark))
     except RestoreError as error:
         with suppress(OSError):  # a full disk may be the very reason; the log below has it then
             replace_file(folder / REFUSED, msgspec.json.encode({"message": error.message, "hint": error.hint}))

@@ -11,14 +11,16 @@ from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
 from engines.session.answers import bare, is_functional
-from engines.session.authority import check_established, check_name, check_not_own
+from engines.session.authority import check_established, check_may, check_name, check_not_own, speaker
 from engines.session.events import Actor, Ending
 from engines.session.followups import checklist_path, follow_ups
 from engines.session.notices import unsent
 from engines.session.plan import GateKind, PlanKind, Step
 from engines.session.state import SessionState, Status, StepState, departures
+from engines.session.statement import Signable, read_until
 from engines.text import parse_stamp
 
+DEFAULT_WINDOW = 8 * 3600.0  # seconds that an approval holds unless the configuration says otherwise
 BEFORE_DESTRUCTION = (Panel.SPACE, Panel.PREREQUISITES)
 
 
@@ -184,6 +186,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             f"The session is over ({state.ended.how}). Nothing was changed.",
             "Begin a new one: reinstate restore.",
         )
+    check_may(state, command, actor)
     if needs_keyboard(command):
         _check_keyboard(state, actor)
     match command:
@@ -195,10 +198,11 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             known = state.checks.get(check)
             if known is None or not known.blocks:
                 raise Refused(f"The check {check!r} does not block anything.", "Choose one that says FAIL or UNKNOWN.")
-            check_established(state, actor)
-            check_name(state, Role.COMMANDER, name)
+            who = speaker(state, actor, name)
+            check_established(state, who, reason)
+            check_name(state, Role.COMMANDER, who)
             _check_reason(reason, "An override")
-            check_not_own(state, name, "override a check of their own restore", reason)
+            check_not_own(state, who.name, "override a check of their own restore", reason)
         case c.Recheck(name=name):
             _check_idle(state, "Checks run again once it has ended.")
             if is_functional(name):
@@ -250,9 +254,33 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             if not text.strip():
                 raise Refused("The note is empty. Nothing was kept.", "Type what the post-mortem should know.")
         case c.TakeKeyboard(name=name, reason=reason):
-            if not name.strip():
+            if not speaker(state, actor, name).name.strip():
                 raise Refused("Whoever takes the keyboard gives a name.", "Type your name.")
             _check_reason(reason, "Taking the keyboard")
+
+
+def check_signable(state: SessionState, command: Signable, now: datetime) -> None:
+    """Raise Refused for a signature whose time has passed, or that would hold for longer than the configured window."""
+    if command.signature is None:
+        return
+    until = read_until(command.signature.until)
+    if isinstance(command, c.Give) and command.gate not in (GateKind.ACCEPT, GateKind.SIGN_OFF):
+        raise Refused("A key or a typed name takes no signature. Nothing was changed.", "Press it at the console.")
+    if isinstance(command, (c.Give, c.Approve)) and command.break_glass.strip():
+        raise Refused("Nobody signs for breaking the glass. Nothing was changed.", "Type it at the console.")
+    if _is_over(state, command.signature.until, now):
+        raise Refused(
+            f"The signature could be used until {command.signature.until}, and that is past. Nothing was changed.",
+            "Print what waits for a signature now, and sign that.",
+        )
+    window = state.begun.approval.get("window_seconds") if state.begun else None
+    longest = float(window) if isinstance(window, (int, float)) else DEFAULT_WINDOW
+    if (until - now).total_seconds() > longest + 60:  # the clocks of two machines
+        raise Refused(
+            f"The signature would hold until {command.signature.until}, longer than an approval may. Nothing was "
+            "changed.",
+            "Print what waits for a signature now, and sign that.",
+        )
 
 
 def needs_keyboard(command: c.Command) -> bool:
@@ -276,8 +304,9 @@ def _check_answer(state: SessionState, answer: c.Answer, actor: Actor) -> None:
             f"{answer.check!r} is not among what the application owner is asked. Nothing was changed.",
             "Choose one of those listed; they come once everything runs again.",
         )
-    check_established(state, actor)
-    check_name(state, Role.OWNER, answer.name)
+    who = speaker(state, actor, answer.name)
+    check_established(state, who)
+    check_name(state, Role.OWNER, who)
     if not answer.passed and not answer.note.strip():
         raise Refused("What failed needs a note. Nothing was changed.", "Type what was seen, in a few words.")
 
@@ -321,10 +350,11 @@ def _check_give(state: SessionState, give: c.Give, actor: Actor, now: datetime) 
         if give.text != name:
             raise Refused("That is not the target's name. Nothing was changed.", f"Type {name} exactly.")
     if give.gate in (GateKind.ACCEPT, GateKind.SIGN_OFF):
-        check_established(state, actor)
-        check_name(state, give.role, give.name)
-    if give.gate is GateKind.ACCEPT:
-        check_not_own(state, give.name, "accept a risk of their own restore", give.break_glass)
+        who = speaker(state, actor, give.name)
+        check_established(state, who, give.break_glass)
+        check_name(state, give.role, who)
+        if give.gate is GateKind.ACCEPT:
+            check_not_own(state, who.name, "accept a risk of their own restore", give.break_glass)
 
 
 def _check_approve(state: SessionState, approve: c.Approve, actor: Actor, now: datetime) -> None:
@@ -340,9 +370,10 @@ def _check_approve(state: SessionState, approve: c.Approve, actor: Actor, now: d
     blocking = blocking_checks(state, BEFORE_DESTRUCTION)
     if blocking and state.plan.kind is PlanKind.RESTORE:
         raise Refused(f"These checks block: {', '.join(blocking)}.", "Mend and check again, or override them by name.")
-    check_established(state, actor)
-    check_name(state, Role.COMMANDER, approve.name)
-    check_not_own(state, approve.name, "approve their own plan", approve.break_glass)
+    who = speaker(state, actor, approve.name)
+    check_established(state, who, approve.break_glass)
+    check_name(state, Role.COMMANDER, who)
+    check_not_own(state, who.name, "approve their own plan", approve.break_glass)
 
 
 def _check_decide(state: SessionState, command: c.Retry | c.Skip, step: str) -> None:
@@ -378,6 +409,12 @@ def still_stopped(state: SessionState) -> tuple[str, ...]:
         for known in _not_put_right(state)
         if known.step.action in counterparts and not known.step.destructive
     )
+
+
+def out_of_service_since(state: SessionState) -> datetime | None:
+    """Since when something that people use is stopped; None while everything serves."""
+    stopped = [known.first_started for known in _not_put_right(state) if known.step.halts and known.first_started]
+    return min(stopped, default=None)
 
 
 def _with_undo(known: StepState) -> str:

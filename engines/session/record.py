@@ -12,6 +12,7 @@ import msgspec
 import tomli_w
 
 from engines.session.answers import bare, is_functional
+from engines.session.events import Signed
 from engines.session.followups import follow_ups
 from engines.session.journal import Journal
 from engines.session.notices import wanted
@@ -85,6 +86,7 @@ def record(state: SessionState) -> dict[str, object]:
                 "at": a.at,
                 "until": a.until,
                 "break_glass": a.break_glass or None,
+                **_signed(a.signed),
             }
             for a in state.approvals
         ],
@@ -126,8 +128,16 @@ def record(state: SessionState) -> dict[str, object]:
         "rejected": [
             {"at": at, "command": r.command, "by": r.actor.name, "message": r.message} for at, r in state.rejected
         ],
+        "reminder": [
+            {"at": at, "about": one.about, "text": one.text, "seconds": one.seconds} for at, one in state.reminders
+        ],
         "note": [{"at": note.at, "by": note.actor.name, "text": note.text} for note in state.notes],
     }
+
+
+def _signed(signed: Signed | None) -> dict[str, object]:
+    """Whose signature it is, and by which key; the signature itself is in the journal."""
+    return {"principal": signed.principal, "key": signed.key} if signed is not None else {}
 
 
 def _standing(state: SessionState) -> str:
@@ -296,6 +306,7 @@ def people(state: SessionState) -> list[dict[str, object]]:
             "login": actor.login,
             "how": actor.how,
             "connection": actor.connection or None,
+            "sudo": actor.sudo or None,
         }
         seen.setdefault((role, actor.name, actor.login), entry)
     return list(seen.values())
@@ -372,6 +383,7 @@ def _sign_offs(state: SessionState) -> list[dict[str, object]]:
             "how": gate.actor.how,
             "at": gate.at,
             "text": gate.text,
+            **_signed(gate.signed),
         }
         for known in state.steps
         for gate in known.gates
@@ -416,6 +428,7 @@ def _check(known: CheckState) -> dict[str, object]:
         "now": check.now,
         "at": known.at,
         "overridden_by": override.actor.name if override else None,
+        "overridden_how": override.actor.how if override else None,
         "override_reason": override.reason if override else None,
     }
 

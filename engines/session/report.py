@@ -28,7 +28,7 @@ _SAID = {
     GateKind.ACCEPT: "accepted the risk of",
     GateKind.SIGN_OFF: "signed off",
 }
-_OF_LOGINS = ("login", "connection")
+_OF_LOGINS = ("login", "connection", "sudo", "principal", "key")
 _MARKUP = re.compile(r"([\\`*{}\[\]<>#|~&]|(?<!\w)_|_(?!\w))")  # an underscore inside of a word is none
 _OPEN = (
     "Impact: who noticed what, and for how long",
@@ -124,6 +124,7 @@ def timeline(state: SessionState) -> tuple[Moment, ...]:
         told = f": {answer.note}" if answer.note else ""
         result = "it passed" if answer.passed else "it FAILED"
         found.append(Moment(at, f"{answer.actor.name} tried {bare(answer.name)}, {result}{told}"))
+    found += [Moment(at, f"reminder: {one.text}") for at, one in state.reminders]
     found += [Moment(note.at, f"{note.actor.name} noted: {note.text}") for note in state.notes]
     if state.ended is not None and state.ended_at is not None:
         why = f": {state.ended.reason}" if state.ended.reason else ""

@@ -12,9 +12,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from engines.children import Child, alive, end, identified
 from engines.errors import Refused, RestoreError
 from engines.session import commands as c
 from engines.session import store
-from engines.session.authority import is_own
+from engines.session.authority import check_may, is_own, person_of, principals_for, speaker
 from engines.session.defects import defect, way_there
 from engines.session.events import (
     Actor,
@@ -40,6 +40,7 @@ from engines.session.events import (
     Event,
     FollowUpSet,
     GateGiven,
+    How,
     KeyboardTaken,
     NoteAdded,
     NoticeSent,
@@ -51,6 +52,7 @@ from engines.session.events import (
     SendingAsked,
     SessionBegun,
     SessionEnded,
+    Signed,
     StepEnded,
     StepRetried,
     StepSkipped,
@@ -62,6 +64,7 @@ from engines.session.followups import checklist_line, checklist_path, new_key
 from engines.session.journal import Journal, Writer, keep_reserve, release_reserve, replace_file
 from engines.session.messenger import Messenger, attempt, channels_of
 from engines.session.moves import (
+    DEFAULT_WINDOW,
     End,
     MakePlan,
     Move,
@@ -69,29 +72,37 @@ from engines.session.moves import (
     Start,
     Wait,
     check_command,
+    check_signable,
     left_behind,
     needs_keyboard,
     next_move,
     still_stopped,
 )
 from engines.session.notices import waiting
+from engines.session.peers import watched_by
 from engines.session.plan import GateKind, PlanKind, Step, digest
 from engines.session.recipe import Recipe
 from engines.session.record import plan_text, render
+from engines.session.reminders import due, seconds_to_next
 from engines.session.report import report
+from engines.session.seal import seal, try_key
 from engines.session.server import Server
+from engines.session.sharing import barred, file_mode, group_name, watchers_of
+from engines.session.ssh_keys import Signers, canonical, signer
 from engines.session.state import Status, after, fold
+from engines.session.statement import read_until, stated
 from engines.session.verify import verify
 from engines.session.work import Progress, Work
 from engines.text import stamp, utc_now
 
 BEGIN = "begin.json"
 REFUSED = "refused.json"
-DEFAULT_WINDOW = 8 * 3600.0  # seconds that an approval holds unless the configuration says otherwise
+MOST_REJECTED = 20  # refusals of one other login that are kept: a journal is not for anybody to fill
 # After these the record is written again; the others are details that the next of these brings along.
 _RECORDED = (
     SessionBegun,
     RunnerStarted,
+    KeyboardTaken,
     PlanMade,
     PlanRefused,
     Approved,
@@ -128,7 +139,8 @@ class Runner:
         self._lock = threading.RLock()
         self._journal = Writer(folder / store.JOURNAL, now)
         self.state = fold(self._journal.entries)
-        self._server = Server(folder.name, folder, lambda: list(self._journal.lines), self._handle)
+        identify = watched_by(folder, lambda: self.state.begun)
+        self._server = Server(folder.name, folder, lambda: list(self._journal.lines), self._handle, identify)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._working = asyncio.Lock()
@@ -162,8 +174,8 @@ class Runner:
         journal = Journal(tuple(self._journal.entries), tuple(self._journal.lines))
         try:
             if self.state.plan is not None:
-                replace_file(self._folder / "plan.toml", plan_text(self.state))
-            replace_file(self._folder / "session.toml", render(journal))
+                replace_file(self._folder / "plan.toml", plan_text(self.state), file_mode(self._folder))
+            replace_file(self._folder / "session.toml", render(journal), file_mode(self._folder))
         except OSError as error:
             self._complain(f"The record can't be written: {error.strerror}. The journal holds everything.")
 
@@ -178,8 +190,22 @@ class Runner:
         if path.exists() and path.read_bytes() != self._reported:
             return
         written = report(self.state).encode()
-        replace_file(path, written)
+        replace_file(path, written, file_mode(self._folder))
         self._reported = written
+
+    @property
+    def _record_key(self) -> Path | None:
+        named = self.state.begun.approval.get("record_key") if self.state.begun else None
+        return Path(str(named)) if named else None
+
+    def _seal(self) -> None:
+        """Sign the finished record. Without a signature it is as good as it was: consistent."""
+        if self._record_key is None:
+            return
+        try:
+            seal(self._folder, self._record_key)
+        except (RestoreError, OSError) as error:
+            self._complain(f"The record is not signed: {error}")
 
     def _complain(self, text: str) -> None:
         _write(text)
@@ -202,6 +228,8 @@ class Runner:
         finally:
             self._closing = True
             await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
+            if self.state.ended is not None:
+                await asyncio.to_thread(self._seal)
             await self._server.close()
             self._clear_up(socket)
 
@@ -216,6 +244,7 @@ class Runner:
         if self._record_holds():
             self._write_record()
             self.send_due()
+            self._seal()
         self._clear_private()
         self._journal.close()
 
@@ -231,6 +260,7 @@ class Runner:
         self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
         self.record(SendingAsked(actor), actor.name)
         self.send_due()
+        self._seal()
         self._journal.close()
 
     def _record_holds(self) -> bool:
@@ -267,6 +297,23 @@ class Runner:
         )
         if begun is None:
             self._take_up()
+        else:
+            for text in self._foreseen():
+                self.record(NoteAdded(Actor("the runner", "runner"), text))
+
+    def _foreseen(self) -> Iterator[str]:
+        """What will not work later, said while there is time to mend it. It keeps no restore from beginning."""
+        if self._record_key is not None:
+            try:
+                try_key(self._record_key)
+            except RestoreError as error:
+                yield f"The record will not be signed: {error.message} {error.hint}"
+        group = watchers_of(self._folder)
+        if group is not None and (way := barred(self._folder, group)) is not None:
+            yield (
+                f"The group {group_name(group)} may watch, but can't get to this session's folder: {way} is closed to "
+                f"it. Its socket may still be reached. chmod o+x {way}, or set `state` to another folder."
+            )
 
     def _take_up(self) -> None:
         """End what the dead runner left running, and find out how far its step had come."""
@@ -326,8 +373,17 @@ class Runner:
                     continue
             if self.state.ended is not None:
                 return
-            await self._changed.wait()
+            await self._wait_for_change()
             self._changed.clear()
+
+    async def _wait_for_change(self) -> None:
+        """Until something happened, or somebody has to be reminded of something."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds_to_next(self.state, self._now()))
+        with self._lock:
+            reminded = due(self.state, self._now())
+            if reminded is not None:
+                self.record(reminded)
 
     async def _make(self, move: MakePlan | Start | PassOver | End) -> None:
         match move:
@@ -433,19 +489,67 @@ class Runner:
             return await self._recheck(command, actor)
         if isinstance(command, c.Checklist):
             return await self._enter(command, actor)
+        try:
+            actor, signed = await self._signed(command, actor)
+        except RestoreError as error:
+            with self._lock:
+                self._rejected(command, actor, error)
+            raise
         with self._lock:
             try:
                 check_command(self.state, command, actor, self._now())
             except RestoreError as error:
-                if isinstance(command, (c.Approve, c.Override)):
-                    self.record(Rejected(type(command).__name__, actor, error.message, error.hint), actor.name)
+                self._rejected(command, actor, error)
                 raise
             if isinstance(command, c.Abandon):
                 self._abandon(command.reason, actor)
             else:
-                self.record(self._event(command, actor), actor.name)
+                event = self._event(command, actor, signed)
+                self.record(event, getattr(event, "actor", actor).name)
         await asyncio.sleep(0)  # let the event go out before the answer that it was accepted
         return {"ok": True}
+
+    async def _signed(self, command: c.Command, actor: Actor) -> tuple[Actor, Signed | None]:
+        """Who says it, where that is signed: whoever brought the signature speaks for the key. Raises Refused."""
+        given = getattr(command, "signature", None)
+        if given is None or not isinstance(command, (c.Approve, c.Give, c.Override)):
+            return actor, None
+        check_may(self.state, command, actor)
+        check_signable(self.state, command, self._now())
+        statement = stated(self.state, command, given.until)
+        principals = principals_for(self.state, statement.role, command.name)
+        found = self._signers()
+        principal, read = await asyncio.to_thread(
+            signer, statement.text.encode(), given.armoured, statement.namespace, principals, found, self._now()
+        )
+        signed = Signed(principal, read.key, given.until, canonical(given.armoured))
+        if signed.signature in self.state.signatures:
+            raise Refused(
+                "This signature was used already, and one is for one yes. Nothing was changed.",
+                "Print what waits for a signature now, and sign that.",
+            )
+        name = person_of(self.state, principal)
+        return replace(actor, name=name, how=How.SIGNED), signed
+
+    def _signers(self) -> Signers:
+        approval = self.state.begun.approval if self.state.begun else {}
+        allowed, revoked = approval.get("signers"), approval.get("revoked")
+        if not allowed:
+            raise Refused(
+                "No signers are configured, so no signature counts. Nothing was changed.",
+                "Set `signers` under [approval]; it holds from the next session on.",
+            )
+        return Signers(Path(str(allowed)), Path(str(revoked)) if revoked else None)
+
+    def _rejected(self, command: c.Command, actor: Actor, error: RestoreError) -> None:
+        """Keep a refused yes for the post-mortem: each refusal once, and of one login only so many."""
+        if not isinstance(command, (c.Approve, c.Override)) and actor.how is not How.PEER:
+            return
+        rejected = Rejected(type(command).__name__, actor, error.message, error.hint)
+        before = [known for _, known in self.state.rejected if known.actor.login == actor.login]
+        told = any((known.command, known.message) == (rejected.command, rejected.message) for known in before)
+        if actor.how is not How.PEER or (not told and len(before) < MOST_REJECTED):
+            self.record(rejected, actor.name)
 
     def _abandon(self, reason: str, actor: Actor) -> None:
         try:
@@ -485,27 +589,27 @@ class Runner:
             reason = "the console that held it is gone" if holder.console else "the first console"
             self.record(KeyboardTaken(actor, reason), actor.name)
 
-    def _event(self, command: c.Command, actor: Actor) -> Event:
+    def _event(self, command: c.Command, actor: Actor, signed: Signed | None = None) -> Event:
         match command:
             case c.Give():
-                named = _named(actor, command.name)
+                named = self._named(actor, command.name)
                 text = command.text or (self._gate_text(command))
-                alone = command.gate is GateKind.ACCEPT and is_own(self.state, command.name)
+                alone = command.gate is GateKind.ACCEPT and is_own(self.state, named.name)
                 glass = command.break_glass.strip() if alone else ""
-                return GateGiven(command.step, command.gate, command.role, named, text, glass)
+                return GateGiven(command.step, command.gate, command.role, named, text, glass, signed)
             case c.Approve():
-                window = self.state.begun.approval.get("window_seconds") if self.state.begun else None
-                seconds = float(window) if isinstance(window, (int, float)) else DEFAULT_WINDOW
                 return Approved(
                     digest=command.digest,
-                    actor=_named(actor, command.name),
-                    until=stamp(self._now() + timedelta(seconds=seconds)),
+                    actor=self._named(actor, command.name),
+                    until=self._until(signed),
                     break_glass=command.break_glass.strip(),
+                    signed=signed,
                 )
             case c.Override():
                 verdict = str(self.state.checks[command.check].check.verdict)
-                glass = command.reason.strip() if is_own(self.state, command.name) else ""
-                return CheckOverridden(command.check, verdict, _named(actor, command.name), command.reason, glass)
+                named = self._named(actor, command.name)
+                glass = command.reason.strip() if is_own(self.state, named.name) else ""
+                return CheckOverridden(command.check, verdict, named, command.reason, glass, signed)
             case c.Retry(step=step):
                 return StepRetried(step, actor)
             case c.Skip(step=step, reason=reason):
@@ -517,7 +621,7 @@ class Runner:
             case c.Note(text=text):
                 return NoteAdded(actor, text.strip())
             case c.Answer(check=check, passed=passed, name=name, note=note):
-                return CheckAnswered(check, passed, note.strip(), _named(actor, name))
+                return CheckAnswered(check, passed, note.strip(), self._named(actor, name))
             case c.FollowUp():
                 key = command.key or new_key(self.state)
                 told = (command.task.strip(), command.owner.strip(), command.due.strip(), command.ticket.strip())
@@ -525,11 +629,22 @@ class Runner:
             case c.SendAgain():
                 return SendingAsked(actor)
             case c.TakeKeyboard(name=name, reason=reason):
-                return KeyboardTaken(_named(actor, name), reason)
+                return KeyboardTaken(self._named(actor, name), reason)
             case c.Undo(reason=reason):
                 return UndoAsked(actor, reason)
             case c.Recheck() | c.Abandon() | c.Checklist():
                 raise AssertionError("these are answered before")
+
+    def _named(self, actor: Actor, typed: str) -> Actor:
+        """The actor under the name that counts; an empty one is the console's own."""
+        return speaker(self.state, actor, typed.strip() or actor.name)
+
+    def _until(self, signed: Signed | None) -> str:
+        """The end of the restore window: the configured one from now, or sooner where a signature says so."""
+        window = self.state.begun.approval.get("window_seconds") if self.state.begun else None
+        seconds = float(window) if isinstance(window, (int, float)) else DEFAULT_WINDOW
+        end = self._now() + timedelta(seconds=seconds)
+        return stamp(min(end, read_until(signed.until)) if signed is not None else end)
 
     def _gate_text(self, give: c.Give) -> str:
         known = self.state.step(give.step)
@@ -552,11 +667,6 @@ def _told(error: Exception, doing: str) -> RestoreError:
         f"Reinstate failed while {doing}: {defect(error)}.",
         "Undo and abandon still work. Please report this with the session's runner.log.",
     )
-
-
-def _named(actor: Actor, name: str) -> Actor:
-    """The actor under the name that was typed, as asserted by whoever typed it."""
-    return Actor(name.strip() or actor.name, actor.login, actor.how, actor.console, actor.connection)
 
 
 def read_begin(folder: Path) -> SessionBegun | None:

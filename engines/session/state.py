@@ -33,11 +33,13 @@ from engines.session.events import (
     PlanMade,
     PlanRefused,
     Rejected,
+    Reminded,
     Result,
     RunnerStarted,
     SendingAsked,
     SessionBegun,
     SessionEnded,
+    Signed,
     StepEnded,
     StepLog,
     StepRetried,
@@ -72,6 +74,7 @@ class GivenGate:
     actor: Actor
     text: str
     at: datetime
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class Approval:
     at: datetime
     until: str
     break_glass: str
+    signed: Signed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,7 @@ class SessionState:
     runner_at: datetime | None = None
     resumes: int = 0
     keyboard: Actor | None = None
+    keyboard_since: datetime | None = None  # since when the same person has it, from whichever console
     handovers: tuple[tuple[datetime, KeyboardTaken], ...] = ()
     plan: Plan | None = None
     plan_digest: str = ""
@@ -192,6 +197,8 @@ class SessionState:
     sending_asked: int = 0  # line of the journal; 0: never
     deviations: tuple[Deviation, ...] = ()
     rejected: tuple[tuple[datetime, Rejected], ...] = ()
+    reminders: tuple[tuple[datetime, Reminded], ...] = ()
+    signatures: frozenset[str] = frozenset()  # those that were used
     stop_asked: str = ""
     undo_asked: UndoAsked | None = None
     ended: SessionEnded | None = None
@@ -199,6 +206,7 @@ class SessionState:
     waited: float = 0.0  # seconds in which no step ran, also those of steps that no plan lists any more
     last_seq: int = 0
     last_at: datetime | None = None
+    stirred_at: datetime | None = None  # the last thing that changed what is waited for
 
     @property
     def id(self) -> str:
@@ -273,6 +281,8 @@ def after(state: SessionState, entry: Entry) -> SessionState:
 def _after(state: SessionState, entry: Entry) -> SessionState:
     state = replace(_waiting(state, entry.at), last_seq=entry.seq, last_at=entry.at)
     at = entry.at
+    if not isinstance(entry.event, (Reminded, NoteAdded, Rejected, KeyboardTaken)):
+        state = replace(state, stirred_at=at)
     match entry.event:
         case SessionBegun() as begun:
             return replace(
@@ -282,6 +292,7 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
                 backup=begun.backup,
                 backup_revision=1,
                 keyboard=begun.operator,
+                keyboard_since=at,
             )
         case RunnerStarted() as runner:
             resumes = state.resumes + (runner.reason == "resume")
@@ -306,7 +317,9 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
             holder, actor = state.keyboard, taken.actor
             own = holder is not None and not holder.console and (holder.name, holder.login) == (actor.name, actor.login)
             handovers = state.handovers if own else (*state.handovers, (at, taken))
-            return replace(state, keyboard=actor, handovers=handovers)
+            same = holder is not None and (holder.name, holder.login) == (actor.name, actor.login)
+            since = state.keyboard_since if same else at
+            return replace(state, keyboard=actor, keyboard_since=since, handovers=handovers)
         case PlanMade(plan=plan, digest=digest):
             return _with_plan(state, plan, digest)
         case PlanRefused() as refused:
@@ -318,6 +331,7 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
             passed = {name: replace(known, override=override, overridden_at=at)} if known else {}
             alone = ", break-glass: by the operator alone" if override.break_glass else ""
             chosen = f" (backup {state.backup['name']})" if state.backup.get("name") else ""
+            state = _using(state, override.signed)
             return _deviating(
                 _breaking_glass(replace(state, checks={**state.checks, **passed}), override.break_glass),
                 at,
@@ -334,16 +348,18 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
                 tried=(*state.tried, (at, answer)),
             )
         case Approved() as given:
-            approval = Approval(given.digest, given.actor, at, given.until, given.break_glass)
-            state = replace(state, approval=approval, approvals=(*state.approvals, approval))
+            approval = Approval(given.digest, given.actor, at, given.until, given.break_glass, given.signed)
+            state = replace(_using(state, given.signed), approval=approval, approvals=(*state.approvals, approval))
             state = _breaking_glass(state, given.break_glass)
             if given.break_glass:
                 what = "break-glass: approved by the operator alone"
                 return _deviating(state, at, what, given.actor.name, given.break_glass)
             return state
         case GateGiven() as gate:
-            given_gate = GivenGate(gate.gate, gate.role, gate.actor, gate.text, at)
-            state = _with_step(state, gate.step, lambda s: replace(s, gates=(*s.gates, given_gate)))
+            given_gate = GivenGate(gate.gate, gate.role, gate.actor, gate.text, at, gate.signed)
+            state = _with_step(
+                _using(state, gate.signed), gate.step, lambda s: replace(s, gates=(*s.gates, given_gate))
+            )
             if gate.break_glass:
                 what = f"break-glass: {gate.step}, a risk accepted by the operator alone"
                 state = _breaking_glass(state, gate.break_glass)
@@ -351,6 +367,8 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
             return state
         case Rejected() as rejected:
             return replace(state, rejected=(*state.rejected, (at, rejected)))
+        case Reminded() as reminded:
+            return replace(state, reminders=(*state.reminders, (at, reminded)))
         case StepStarted(step=step, attempt=attempt):
             state = _with_step(
                 state,
@@ -447,6 +465,10 @@ def _again(known: StepState) -> StepState:
     """Trying again is a key of its own, and enough for what is harmless. What destroys is confirmed anew."""
     pending = replace(known, status=Status.PENDING)
     return _keyless(pending) if known.step.destructive else pending
+
+
+def _using(state: SessionState, signed: Signed | None) -> SessionState:
+    return replace(state, signatures=state.signatures | {signed.signature}) if signed is not None else state
 
 
 def _breaking_glass(state: SessionState, reason: str) -> SessionState:

@@ -19,6 +19,8 @@ import msgspec
 from engines.children import Child, alive
 from engines.errors import Refused, RestoreError, UsageError
 from engines.session.journal import read, sync_folder
+from engines.session.sharing import give, group_id, let_pass, watchers_of
+from engines.session.sockets import socket_of
 from engines.session.state import SessionState, fold
 from engines.text import drawable, utc_now
 from engines.trusted_file import safe_path
@@ -56,9 +58,10 @@ class Known:
         return not self.error and self.state.begun is not None and self.state.ended is None
 
 
-def new_folder(state_dir: Path, environment: str, now: datetime) -> Path:
-    """Make the folder of a new session, 0700."""
+def new_folder(state_dir: Path, environment: str, now: datetime, watchers: str = "") -> Path:
+    """Make the folder of a new session: 0700, or 2750 for the group `watchers`. Raises Refused, RestoreError."""
     root = sessions_root(state_dir)
+    group = group_id(watchers) if watchers else None
     name = f"{now:%Y-%m-%dT%H-%M-%SZ}-{environment}-{secrets.token_hex(2)}"
     try:
         for missing in reversed([part for part in (root, *root.parents) if not part.exists()]):
@@ -67,6 +70,12 @@ def new_folder(state_dir: Path, environment: str, now: datetime) -> Path:
         folder.mkdir(mode=0o700)
         for part in ("logs", "private"):
             (folder / part).mkdir(mode=0o700)
+        if group is not None:
+            let_pass(state_dir, group)
+            if watchers_of(root) != group:
+                _share_root(root, group)
+            for shown in (folder, folder / "logs"):
+                give(shown, group)
         sync_folder(root)
     except OSError as error:
         raise RestoreError(
@@ -74,6 +83,12 @@ def new_folder(state_dir: Path, environment: str, now: datetime) -> Path:
             "Set `state` in the configuration to a folder that you may write to, with space.",
         ) from error
     return folder
+
+
+def _share_root(root: Path, group: int) -> None:
+    """Let the group list the sessions, unless another one does: theirs stays theirs."""
+    if root.stat().st_uid == os.geteuid() and watchers_of(root) is None:
+        give(root, group)
 
 
 def sessions_root(state_dir: Path) -> Path:
@@ -102,7 +117,7 @@ def open_session(folder: Path) -> Known:
         journal = read(folder / JOURNAL)
     except RestoreError as error:
         return Known(folder, SessionState(), alive=False, error=error.message)
-    return Known(folder, fold(journal.entries), runner_mark(folder) is not None)
+    return Known(folder, fold(journal.entries), living_socket(folder) is not None)
 
 
 def find(state_dir: Path, wanted: str) -> Known:
@@ -154,6 +169,18 @@ def runner_mark(folder: Path) -> RunnerMark | None:
         except BlockingIOError:
             return _mark_of_the_living(file.read())
     return None
+
+
+def living_socket(folder: Path) -> str | None:
+    """The socket of the session's living runner, also for a login that may only watch; None where there is none.
+
+    Empty while the runner is just starting.
+    """
+    if os.access(folder / RUNNER, os.R_OK | os.W_OK, effective_ids=True) or not os.path.lexists(folder / RUNNER):
+        mark = runner_mark(folder)
+        return mark.socket if mark is not None else None
+    found = socket_of(folder)
+    return str(found) if found is not None else None
 
 
 def _mark_of_the_living(content: bytes) -> RunnerMark:
@@ -323,29 +350,6 @@ def unfinished_for(state_dir: Path, target: str) -> Known | None:
     )
 
 
-def runtime_folder() -> Path:
-    """Where sockets go: /run/reinstate for root, else the user's runtime folder. Made 0700."""
-    if os.geteuid() == 0:
-        folder = Path("/run/reinstate")
-    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        folder = Path(runtime) / "reinstate"
-    else:
-        folder = Path("/tmp") / f"reinstate-{os.geteuid()}"  # noqa: S108 - owner and mode are checked below
-    folder.mkdir(mode=0o700, exist_ok=True, parents=True)
-    found = folder.lstat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022 or folder.is_symlink():
-        raise RestoreError(
-            f"{folder} belongs to somebody else or can be written by others. Nothing was started.",
-            "Remove it, or set XDG_RUNTIME_DIR to a folder of your own.",
-        )
-    return folder
-
-
-def new_socket(session: str) -> Path:
-    """A socket's path for a session: short, since the kernel takes 107 bytes (unix(7))."""
-    return runtime_folder() / f"{session[-4:]}-{secrets.token_hex(3)}.sock"
-
-
 __all__ = [
     "JOURNAL",
     "Held",
@@ -356,7 +360,6 @@ __all__ = [
     "hold_target",
     "known_sessions",
     "new_folder",
-    "new_socket",
     "open_session",
     "refuse_untrusted",
     "runner_mark",

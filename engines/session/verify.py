@@ -22,7 +22,10 @@ from engines.session.events import (
 from engines.session.journal import BrokenChain, Journal, line_digest, read
 from engines.session.record import plan_as_written, render
 from engines.session.report import report
+from engines.session.seal import SEAL
+from engines.session.ssh_keys import Signers
 from engines.session.state import fold
+from engines.session.verify_signatures import look, of_lone_record
 from engines.text import drawable
 
 _PIECE = 1 << 20  # bytes
@@ -35,17 +38,21 @@ class Finding:
     wrong: str
     holds: tuple[str, ...]
     unchecked: tuple[str, ...]
+    authentic: bool = False  # is the record signed by one of the signers that were named?
+    signed: bool = False  # is it signed at all, by whichever key?
 
     @property
     def verdict(self) -> str:
         if self.wrong:
             return "DOES NOT HOLD"
-        return "CONSISTENT, IN PART" if self.unchecked else "CONSISTENT"
+        word = "AUTHENTIC" if self.authentic else "CONSISTENT"
+        return f"{word}, IN PART" if self.unchecked else word
 
 
-def verify(path: Path) -> Finding:
+def verify(path: Path, signers: Signers | None = None) -> Finding:
     """Check a session folder, or the folder that `path` (a session.toml) stands in.
 
+    `signers` are those that whoever verifies believes; what the session itself names proves nothing.
     Raises RestoreError when there is nothing that could be checked.
     """
     record_path = path / "session.toml" if path.is_dir() else path
@@ -66,11 +73,15 @@ def verify(path: Path) -> Finding:
     journal_path = record_path.parent / "journal.jsonl"
     if not journal_path.exists():
         unchecked = ("journal.jsonl is not beside it: neither the chain nor the record's contents could be checked",)
-        return Finding("", (f"session.toml is a record of {entries} entries",), (*unchecked, "step logs"))
-    return _with_journal(record, entries, digest, journal_path)
+        looked = of_lone_record(record, record_path.with_name(SEAL), signers)
+        holds = (f"session.toml is a record of {entries} entries", *looked.holds)
+        return Finding(
+            looked.wrong, holds, (*unchecked, "step logs", *looked.unchecked), looked.by_known, looked.signed
+        )
+    return _with_journal(record, entries, digest, journal_path, signers)
 
 
-def _with_journal(record: bytes, entries: int, digest: str, path: Path) -> Finding:
+def _with_journal(record: bytes, entries: int, digest: str, path: Path, signers: Signers | None) -> Finding:
     holds: list[str] = []
     unchecked: list[str] = []
     try:
@@ -117,7 +128,10 @@ def _with_journal(record: bytes, entries: int, digest: str, path: Path) -> Findi
     wrong = _wrong_plan(journal, entries, path.parent, holds, unchecked)
     wrong = wrong or _first_wrong_log(journal, path.parent / "logs", holds, unchecked)
     _look_at_report(then, path.parent / "report.md", holds, unchecked)
-    return Finding(wrong, tuple(holds), tuple(unchecked))
+    looked = look(journal, record, path.parent, signers)
+    return Finding(
+        wrong or looked.wrong, (*holds, *looked.holds), (*unchecked, *looked.unchecked), looked.by_known, looked.signed
+    )
 
 
 def _look_at_report(journal: Journal, path: Path, holds: list[str], unchecked: list[str]) -> None:

@@ -1,9 +1,9 @@
 """The line protocol between runner and consoles: one JSON object a line, over a local socket.
 
-Runner to console: `{"session", "folder"}` first, then `{"line"}` for each journal line from the first,
-`{"ready": seq}`, then lines as they come and `{"progress"}`. Answers carry the request's `id`.
-Console to runner: `{"hello": {"name", "console"}}` first, then commands (`engines.session.commands`) and
-`{"do": "log"}`.
+Runner to console: `{"session", "folder", "you"}` first (`you`: name, login, how they are known), then `{"line"}` for
+each journal line from the first, `{"ready": seq}`, then lines as they come and `{"progress"}`. Answers carry the
+request's `id`. Console to runner: `{"hello": {"name", "console", "connection", "sudo"}}` first, then commands
+(`engines.session.commands`) and `{"do": "log"}`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from engines.errors import RestoreError
 from engines.process import Command, Ended, run, shown
 from engines.session.events import CheckDone, ChildEnded, ChildStarted, Event, FactFound, StepLog
 from engines.session.plan import Step, log_name
+from engines.session.sharing import file_mode
 from engines.session.state import SessionState
 from engines.text import drawable, utc_now
 
@@ -62,6 +63,7 @@ class Work:
         self._log = os.open(
             self._log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
+        os.fchmod(self._log, file_mode(folder))
         self._begun = time.monotonic()
         self._sent = 0.0
         self._lock = threading.Lock()

@@ -35,7 +35,7 @@ def world(server: Server, open_folder: Path) -> Iterator[MysqlWorld]:
     yield made
     for known in store.known_sessions(made.folder / "state"):
         mark = store.runner_mark(known.folder)
-        if mark is not None:
+        if mark is not None and mark.pid:  # a runner that is leaving has none, and 0 is our own process group
             os.kill(mark.pid, 15)
 
 

@@ -166,10 +166,36 @@ def test_production_can_not_be_approved_by_its_own_operator(tmp_path: Path) -> N
     assert problem.key == "approval.self_approval"
 
 
-def test_a_typed_name_is_all_that_this_version_knows_of_a_person(tmp_path: Path) -> None:
-    (problem,) = refused("[approval]\nasserted = false\n" + LEAST, tmp_path)
-    assert problem.key == "approval.asserted"
-    assert "typed name only" in problem.message
+def test_without_typed_names_each_role_can_still_say_yes(tmp_path: Path) -> None:
+    refusing = "[approval]\nasserted = false\n"
+    problems = refused(refusing + LEAST, tmp_path)
+    assert [problem.key for problem in problems] == ["approval.asserted", "target.shop", "target.shop"]
+    people = "".join(
+        f'[[person]]\nname = "{name}"\nlogin = "{name}"\nroles = ["{role}"]\n'
+        for name, role in (("ivo", "commander"), ("olu", "owner"))
+    )
+    (problem,) = refused(refusing + LEAST + people, tmp_path)
+    assert "more than a typed name" in problem.message
+    signing = refusing + 'signers = "keys/signers"\n' + LEAST + people
+    assert load(signing, tmp_path).approval.signers == tmp_path / "keys" / "signers"
+    assert load('watchers = "restore"\n' + refusing + LEAST + people, tmp_path).watchers == "restore"
+
+
+def test_keys_are_taken_away_only_where_there_are_some(tmp_path: Path) -> None:
+    (problem,) = refused('[approval]\nrevoked = "krl"\n' + LEAST, tmp_path)
+    assert problem.key == "approval.revoked"
+
+
+def test_a_privileged_run_refuses_signers_that_others_can_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "signers").write_text("")
+    (tmp_path / "signers").chmod(0o666)
+    (tmp_path / "reinstate.toml").write_text('[approval]\nsigners = "signers"\n' + LEAST)
+    if os.geteuid() != 0:
+        return  # what belongs to us is not root's
+    with pytest.raises(ConfigError) as error:
+        config.load(tmp_path / "reinstate.toml", privileged=True)
+    assert {problem.key for problem in error.value.problems} >= {"approval.signers"}
 
 
 def test_production_has_a_commander(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from engines.recipes.mysql.exploring import Opened
 from engines.recipes.mysql.until import Until, told
 from engines.session.client import Gone, LogPiece, Said
 from engines.session.commands import Command
-from engines.session.events import Event
+from engines.session.events import Actor, Event
 from engines.session.state import SessionState
 from engines.session.store import Known
 from tests.tui import story
@@ -35,6 +35,7 @@ class FakeRunner:
         self.answers: Callable[[Command], object] | None = None
         self.logs: dict[str, str] = {}
         self.console = "c1"
+        self.me = Actor("", "", console="c1")  # as the runner knows this console
         self.closed = False
         self._said: asyncio.Queue[Said] = asyncio.Queue()
 

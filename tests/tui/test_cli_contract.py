@@ -92,7 +92,7 @@ def test_every_json_has_its_keys(over: World) -> None:
     assert set(plan["plan"]) >= PLAN
     assert all(set(row) == ROW for row in json_of(over, "sessions"))
     assert set(json_of(over, "show")) >= RECORD
-    assert set(json_of(over, "verify", "last")) == {"verdict", "wrong", "holds", "unchecked"}
+    assert set(json_of(over, "verify", "last")) == {"verdict", "wrong", "holds", "unchecked", "authentic", "signed"}
 
 
 def test_commands_that_only_read_change_nothing(over: World) -> None:

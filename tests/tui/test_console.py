@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.events import GateGiven, Result
+from engines.session.events import Actor, GateGiven, How, Reminded, Reminder, Result
 from engines.session.plan import GateKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import World, joined
-from tests.tui.story import ANA, FOLDER, Story
+from tests.tui.story import ANA, FOLDER, PEOPLE, Story
 from tui.view import Page
 
 
@@ -180,3 +182,28 @@ async def test_another_backup_is_one_key_away_until_the_restore_has_begun() -> N
         await operator.sees("[3 Restore ▶]")
         await operator.press("b")
         await operator.sees("The restore has begun, so this session keeps its backup.")
+
+
+async def test_a_reminder_is_said_and_a_keyboard_held_for_a_whole_shift_stands_in_the_header() -> None:
+    world = joined(Story().stopped())
+    async with at_the_console(world) as operator:
+        await operator.sees("operator ana")
+        world.happens(Reminded(Reminder.WAITING, "The application has been down for 10 min.", 600.0))
+        await operator.sees("REMINDER: The application has been down for 10 min.")
+        world.told.now += timedelta(hours=9)
+        world.happens(Reminded(Reminder.KEYBOARD, "ana has held the keyboard for 9 h.", 9 * 3600.0))
+        await operator.sees("operator ana FOR 9 H")
+
+
+async def test_somebody_known_by_a_login_signs_off_without_a_name_and_typing_the_target() -> None:
+    world = joined(Story().handed_over())
+    assert world.runner is not None
+    olga = next(person for person in PEOPLE if Role.OWNER in person.roles)
+    world.runner.me = Actor(olga.name, olga.login, How.PEER, "c1")
+    async with at_the_console(world) as operator:
+        await operator.press("enter")
+        await operator.sees(f"As {olga.name}, by your login. Type the target's name (shop)")
+        await operator.types("shop")
+        await operator.press("enter")
+        await operator.until(lambda: bool(world.asked), "the runner is asked")
+    assert world.asked[-1] == c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, olga.name)

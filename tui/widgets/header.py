@@ -7,6 +7,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from engines.session.events import How
+from engines.session.reminders import held_for, shift_of
 from engines.session.state import SessionState
 from tui.pages import NAMES, at_stake, marks, number
 from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
@@ -79,7 +81,7 @@ def stake(view: View, width: int) -> Cells:
         (3, (begun.incident_id, PLAIN)),
         (6, (state.id[-4:], DIM)),
         # That somebody else has the keys is not left out, however narrow the terminal is.
-        (5 if _is_mine(view) else 0, (_keyboard(view), PLAIN)),
+        (5 if _is_mine(view) and not _is_long(view) else 0, (_keyboard(view), PLAIN)),
         (2, _approval(view)),
         (0, (_elapsed(view), PLAIN)),
         (0, (str(view.line) if view.line is not Line.ALIVE else "", style_of(str(view.line)))),
@@ -126,13 +128,23 @@ def _keyboard(view: View) -> str:
     begun, holder = view.state.begun, view.state.keyboard
     if begun is None or holder is None:
         return ""
-    return f"operator {holder.name}" if _is_mine(view) else f"{holder.name} HAS THE KEYS"
+    long = f" FOR {held_for(view.state, view.now) / 3600:.0f} H" if _is_long(view) else ""
+    return f"operator {holder.name}{long}" if _is_mine(view) else f"{holder.name} HAS THE KEYS{long}"
+
+
+def _is_long(view: View) -> bool:
+    """Has one operator worked for a whole shift?"""
+    return view.state.ended is None and held_for(view.state, view.now) >= shift_of(view.state)
 
 
 def _is_mine(view: View) -> bool:
     """Is the keyboard here, or nobody's?"""
     holder = view.state.keyboard
-    return view.line is not Line.ALIVE or holder is None or holder.console in ("", view.me.console)
+    if view.line is not Line.ALIVE or holder is None:
+        return True
+    if view.me.how is How.PEER and holder.login != view.me.login:
+        return False  # also before the operator's first console has asked for anything
+    return holder.console in ("", view.me.console)
 
 
 def _approval(view: View) -> Piece:

@@ -21,7 +21,9 @@ from typing import IO, BinaryIO, Protocol
 from engines.errors import Refused, RestoreError
 from engines.text import count, drawable
 
-_PIECE = 64 << 10  # packed bytes at a time: a bomb grows them a thousandfold at most before it is looked at again
+_PIECE = 64 << 10  # packed bytes at a time, at most
+_LEAST = 1 << 8  # and at least: however well they are packed, so many do not fill the memory
+_UNPACKED = 1 << 20  # bytes that a piece is to grow to, as the one before it grew
 
 
 class Unpacker(Protocol):
@@ -113,7 +115,8 @@ class _Frames(io.RawIOBase):
         self._unpacker: Unpacker | None = begin()
         self._read = 0  # packed bytes
         self._given = 0  # unpacked bytes
-        self._ready = b""
+        self._ready = memoryview(b"")
+        self._piece = _LEAST
 
     def readable(self) -> bool:
         return True
@@ -130,7 +133,7 @@ class _Frames(io.RawIOBase):
         return size
 
     def _more(self) -> bool:
-        packed = self._packed.read(_PIECE)
+        packed = self._packed.read(self._piece)
         if not packed:
             if self._unpacker is not None:
                 raise self._wrong("ends too early")
@@ -149,7 +152,8 @@ class _Frames(io.RawIOBase):
             packed = self._unpacker.unused_data if self._unpacker.eof else b""
             if self._unpacker.eof:
                 self._unpacker = None
-        self._ready = b"".join(ready)
+        self._ready = memoryview(b"".join(ready))
+        self._piece = _next_piece(self._piece, len(self._ready))
         return True
 
     def _wrong(self, what: str) -> RestoreError:
@@ -158,6 +162,11 @@ class _Frames(io.RawIOBase):
             f"{count(self._given)} of what is in it. Nothing was loaded.",
             "Choose another backup, or copy this one again and compare its checksum.",
         )
+
+
+def _next_piece(piece: int, grown: int) -> int:
+    """How many packed bytes to take next. What is packed a thousandfold must not be held whole."""
+    return max(_LEAST, min(_PIECE, 2 * piece, piece * _UNPACKED // max(grown, 1)))
 
 
 @contextmanager

@@ -99,9 +99,9 @@ def plain_name(quoted: bytes) -> str:
 
 def pairs_up(text: bytes) -> bool:
     """Do the single quotes that no backslash escapes come in pairs? Text that begins outside of an escape."""
-    if b"\\" in text:
-        text = text.replace(b"\\\\", b"").replace(b"\\'", b"")
-    return text.count(b"'") % 2 == 0
+    if b"\\\\" in text:
+        text = text.replace(b"\\\\", b"")  # of what is left, each backslash escapes what follows it
+    return (text.count(b"'") - text.count(b"\\'")) % 2 == 0
 
 
 class _Splitter:

@@ -2,8 +2,8 @@
 
 What each part does:
 - the reader (the caller's thread) goes through the dump, executes definitions itself and deals rows out;
-- workers, each with a connection of its own, take rows and build indexes;
-- a table is settled before anything that comes after its rows: every row is counted, then its indexes are built.
+- workers, each with a connection of its own, take rows, count them table by table, and build indexes;
+- tables are settled (complete, with their indexes) before anything but the definition of another table.
 A table whose rows did not arrive as they should (a lost connection, a deadlock, a warning of LOAD DATA) is emptied and
 its rows are read from the dump once more. Whatever cannot be put right ends the load with the table and the byte.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from engines.mysql.dumps.statements import Insert, Statement, plain_name, read
 from engines.mysql.dumps.tables import parse_table
 from engines.mysql.errors import meaning
 from engines.mysql.load.shapes import Shape, Way, of_unknown, shape
-from engines.mysql.load.workers import Settings, Workers
+from engines.mysql.load.workers import Filling, Settings, Trouble, Workers
 from engines.text import count, drawable, duration, size
 
 if TYPE_CHECKING:
@@ -91,26 +92,26 @@ class Loaded:
 
 def load(job: Job, hooks: Hooks | None = None) -> Loaded:
     """Load the dump. Raises RestoreError: what was loaded until then is said by `hooks.loaded`."""
+    import pymysql
+
     hooks = hooks or Hooks()
     begun = time.monotonic()
     loading = _Loading(job, hooks)
     try:
         loading.run()
+    except pymysql.err.MySQLError as error:  # between two statements of the dump; those say where they stand
+        loading.break_off()
+        raise RestoreError(
+            f"The load was broken off: {meaning(error)}.", f"{LOOK} Then go on (r), or undo (u)."
+        ) from None
+    except BaseException:
+        loading.break_off()
+        raise
     finally:
         loading.close()
     told = Loaded(len(loading.complete), loading.rows, time.monotonic() - begun, loading.bulk, tuple(loading.again))
     hooks.say(f"loaded {count(told.tables)} tables, {count(told.rows)} rows in {duration(told.seconds)}")
     return told
-
-
-@dataclass(slots=True)
-class _Table:
-    """The table whose rows are coming."""
-
-    shape: Shape
-    start: int  # of its definition in the dump
-    begun: float
-    filling: bool = False  # have its first rows come?
 
 
 class _Loading:
@@ -120,7 +121,9 @@ class _Loading:
         self.again: list[str] = []
         self.bulk = 0
         self._ours = True  # is the dump in the database that is wanted?
-        self._table: _Table | None = None
+        self._table: Filling | None = None  # the one whose rows are coming
+        self._unfinished: dict[str, Filling] = {}
+        self._begun: dict[str, float] = {}
         self._foreign: list[Shape] = []
         self._told = 0.0
         self._dump: Opened | None = None
@@ -130,6 +133,14 @@ class _Loading:
     @property
     def rows(self) -> int:
         return sum(self.complete.values())
+
+    def break_off(self) -> None:
+        """Let the server end what is under way: an index may take an hour, and a stop is not to wait for it."""
+        import pymysql
+
+        with suppress(pymysql.err.MySQLError, OSError):  # without a line it ends, or is ended when the load goes on
+            for number in self._workers.connections:
+                self._main.query(f"KILL {number}")
 
     def close(self) -> None:
         self._workers.close()
@@ -165,9 +176,14 @@ class _Loading:
             self._tie()
 
     def _look_up(self, dump: Opened) -> None:
+        self._heed()
+        self._tell(self._table.shape.name if self._table else "", dump)
+
+    def _heed(self) -> None:
+        """Tell what the workers have done since the last time, and hear a stop."""
+        self._announce()
         if self.hooks.stop():
             raise RestoreError("The load was stopped. Its schema is unfinished.", "Go on with it (r), or undo (u).")
-        self._tell(self._table.shape.name if self._table else "", dump)
 
     def _tell(self, table: str, dump: Opened | None = None) -> None:
         """How far it is. Without `dump` indexes are built."""
@@ -178,7 +194,8 @@ class _Loading:
         done, total = (dump.position(), dump.size) if dump else (0, 0)
         if dump is not None and dump.packing == "plain":  # packed, what waits is little of the file
             done = max(done - self._workers.waiting, 0)
-        self.hooks.progress(LoadProgress(done, total, table, self.rows + self._workers.rows))
+        rows = self.rows + sum(table.rows for table in self._unfinished.values())
+        self.hooks.progress(LoadProgress(done, total, table, rows))
 
     def _statement(self, part: Statement) -> None:
         words = words_of(part.text)
@@ -198,12 +215,21 @@ class _Loading:
                 f"The dump would do more than fill its schema: {effect.what}, at byte {count(effect.start)}.",
                 "Choose another dump. What was loaded until then is unfinished: undo (u).",
             )
-        if not words.startswith("SET"):
-            self._settle()  # a setting stands also between a table's definition and its rows
         if words.startswith("CREATE TABLE"):
             self._begin_table(part)
-        elif not self._is_done(part.text, words):
+            return
+        self._make_way(part.text, words)
+        if not self._is_done(part.text, words):
             self._execute(part.text, f"the statement at byte {count(part.start)} ({words[:40]})")
+
+    def _make_way(self, text: bytes, words: str) -> None:
+        """Wait for the tables before it, but where it is about another table alone."""
+        if words.startswith("SET"):
+            return  # a setting stands also between a table's definition and its rows
+        self._end_rows()
+        own = any(quoted(name).encode() in text for name in self._unfinished)
+        if own or not words.startswith("DROP TABLE"):
+            self._settle()
 
     def _is_done(self, text: bytes, words: str) -> bool:
         """Does it drop a table that an earlier attempt completed?"""
@@ -214,6 +240,9 @@ class _Loading:
     def _begin_table(self, part: Statement) -> None:
         parsed = parse_table(part.text)
         name = parsed.name if parsed else ""
+        # With its foreign keys in it a definition waits for the tables that they name.
+        if self._end_rows() or parsed is None or not parsed.certain or not self.job.defer or name in self._unfinished:
+            self._settle()
         if parsed is None:
             self._execute(part.text, f"the definition at byte {count(part.start)}")
             return
@@ -227,7 +256,8 @@ class _Loading:
             self.complete[name] = self.job.rows.get(name, 0)
             return
         self._execute(made.create, f"the definition of {drawable(name)}, at byte {count(part.start)}")
-        self._table = _Table(made, part.start, time.monotonic())
+        self._table = self._unfinished[name] = Filling(made, part.start, self.job.rows.get(name))
+        self._begun[name] = time.monotonic()
 
     def _rows_of(self, insert: Insert, dump: Opened) -> None:
         if not self._ours or insert.table in self.job.done:
@@ -238,13 +268,11 @@ class _Loading:
                 f"The dump has rows of {drawable(insert.table)} before it defines it, at byte {count(insert.start)}.",
                 'Load it with client = "mysql".',
             )
-        if not table.filling:
-            table.filling = True
-            settings = _settings(self._main)
-            self._workers.use(settings)
-            if not settings.charset.startswith("utf8"):
+        if table.settings is None:
+            table.settings = _settings(self._main)
+            if not table.settings.charset.startswith("utf8"):
                 table.shape = replace(table.shape, way=Way.INSERT)  # LOAD DATA is told utf8mb4
-        self._workers.send(table.shape, insert, lambda: self._look_up(dump))
+        self._workers.send(table, insert, lambda: self._look_up(dump))
 
     def _execute(self, text: bytes, what: str) -> None:
         import pymysql
@@ -260,77 +288,109 @@ class _Loading:
                 else "Undo (u), or choose another.",
             ) from None
 
-    # -- settling a table ---------------------------------------------------------------------------------
+    # -- settling tables ----------------------------------------------------------------------------------
+
+    def _end_rows(self) -> bool:
+        """The table's last row was read. True where something has gone wrong."""
+        table, self._table = self._table, None
+        if table is not None:
+            self.hooks.at("rows sent")
+            self._workers.end(table)
+        self._announce()
+        return self._workers.trouble is not None
+
+    def _announce(self) -> None:
+        """Tell what the workers have done since the last time."""
+        for table, complete in self._workers.news():
+            name = table.shape.name
+            if not complete:
+                self.hooks.at("rows counted")
+                self.hooks.say(_building(table))
+                continue
+            self.bulk += table.shape.way is Way.BULK
+            self.complete[name] = table.rows
+            del self._unfinished[name]
+            self.hooks.say(f"{name} done, {count(table.rows)} rows in {duration(time.monotonic() - self._begun[name])}")
+            self.hooks.loaded(name, table.rows)
+            self.hooks.at("table loaded")
 
     def _settle(self) -> None:
-        """Wait until every row of the table is in, count them, build its indexes."""
-        table, self._table = self._table, None
-        if table is None:
-            return
-        self.hooks.at("rows sent")
-        name = table.shape.name
+        """Wait until every table that was begun is complete; what can be put right is done once more."""
+        self._end_rows()
         for attempt in range(1, _ATTEMPTS + 1):
-            wrong = self._workers.settle(lambda: self._tell(name, self._dump))
-            taken = self._workers.take_rows()
-            expected = self.job.rows.get(name)
-            if wrong is None and expected is not None and taken != expected:
-                wrong = f"{count(taken)} rows arrived of {count(expected)}"
-            if wrong is None:
-                break
-            if attempt == _ATTEMPTS or not self._workers.may_retry:
+            trouble = self._workers.settle(self._wait)
+            self._announce()
+            if trouble is None:
+                return
+            table = trouble.filling
+            if table is None or trouble.building:
+                named = f"The indexes of {drawable(table.shape.name)}" if table else "The foreign keys"
+                again = "the table is loaded again; or undo (u)." if table else "or undo (u)."
                 raise RestoreError(
-                    f"The rows of {drawable(name)} could not be loaded: {wrong}, at byte {count(self._at(table))}.",
-                    f"{self._workers.hint or LOOK} Then try again (r), or undo (u).",
+                    f"{named} could not be {'built' if table else 'added'}: {trouble.why}.",
+                    f"{trouble.hint or 'Its rows are in.' if table else 'All rows are in.'} Try again (r): {again}",
                 )
-            self.hooks.say(f"{name}: {wrong}; its rows are read again")
-            self.again.append(name)
-            self._again(table, wrong)
-        self.hooks.at("rows counted")
-        for statement in table.shape.keys:
-            self._workers.build(statement)
-        if table.shape.keys:
-            building = f"building {table.shape.indexes} indexes on {name}"
-            self.hooks.say(building)
-            if (wrong := self._workers.built(lambda: self._tell(building))) is not None:
+            if attempt == _ATTEMPTS or not trouble.again:
+                at = count(trouble.start or table.start)
                 raise RestoreError(
-                    f"The indexes of {drawable(name)} could not be built: {wrong}.",
-                    "Its rows are in. Try again (r): the table is loaded again; or undo (u).",
+                    f"The rows of {drawable(table.shape.name)} could not be loaded: {trouble.why}, at byte {at}.",
+                    f"{trouble.hint or LOOK} Then try again (r), or undo (u).",
                 )
-        self.bulk += table.shape.way is Way.BULK
-        self.complete[name] = taken
-        spent = time.monotonic() - table.begun
-        self.hooks.say(f"{name} done, {count(taken)} rows in {duration(spent)}")
-        self.hooks.loaded(name, taken)
-        self.hooks.at("table loaded")
+            self._mend(trouble, table)
 
-    def _again(self, table: _Table, wrong: str) -> None:
+    def _wait(self) -> None:
+        self._heed()
+        rows = next((one for one in self._unfinished.values() if not one.counted), None)
+        if rows is not None:
+            self._tell(rows.shape.name, self._dump)
+        else:
+            keys = next(iter(self._unfinished.values()), None)
+            self._tell(_building(keys) if keys else "adding foreign keys")
+
+    def _mend(self, trouble: Trouble, table: Filling) -> None:
+        """Go on, with fresh workers, where all rows are in; where not, read them once more."""
+        self._revive(trouble, table)
+        for one in list(self._unfinished.values()):
+            if one.counted or (one.bundles == 0 and one is not table and one.rows == one.expected):
+                self._workers.resume(one)
+                continue
+            why = trouble.why if one is table else "its rows were broken off with them"
+            self.hooks.say(f"{one.shape.name}: {why}; its rows are read again")
+            self.again.append(one.shape.name)
+            self._again(one)
+
+    def _again(self, table: Filling) -> None:
         """Empty the table and send its rows once more, by INSERT on one connection."""
-        self._revive(table, wrong)
-        name = quoted(table.shape.name).encode()
+        shape = table.shape
+        name = quoted(shape.name).encode()
         self._execute(b"TRUNCATE TABLE " + name, "emptying the table")
-        if counter := _COUNTER.search(table.shape.create):
+        if counter := _COUNTER.search(shape.create):
             # Emptied, a table counts from 1 again: ids of rows that were deleted before the dump would be given anew.
             self._execute(b"ALTER TABLE %b AUTO_INCREMENT=%b" % (name, counter[1]), "setting the table's next number")
-        careful = of_unknown(table.shape.name, table.shape.create)
+        careful = replace(shape, way=Way.INSERT, spread=False)
+        fresh = Filling(careful, table.start, table.expected, table.settings)
+        self._unfinished[shape.name] = fresh
         with opened(self.job.dump, self.job.entry) as dump:
             _skip(dump, table.start)
             for part in read(dump.stream):
                 if isinstance(part, Insert):
-                    if part.table != table.shape.name:
+                    if part.table != shape.name:
                         break
                     part.start += table.start
-                    self._workers.send(careful, part, lambda: self._look_up(dump))
+                    self._workers.send(fresh, part, lambda: self._look_up(dump))
                 elif isinstance(part, Statement) and words_of(part.text).startswith("CREATE TABLE") and part.start:
                     break
+        self._workers.end(fresh)
 
-    def _revive(self, table: _Table, wrong: str) -> None:
+    def _revive(self, trouble: Trouble, table: Filling) -> None:
         """Fresh workers, first: an open transaction would keep the table from being emptied.
 
         The statements' own connection holds what the dump has set; without it the load is begun again.
         """
         import pymysql
 
-        why = f"{wrong}, among the rows of {drawable(table.shape.name)}, at byte {count(self._at(table))}"
+        at = count(trouble.start or table.start)
+        why = f"{trouble.why}, among the rows of {drawable(table.shape.name)}, at byte {at}"
         try:
             self._main.query("SELECT 1")
             self._workers.revive()
@@ -342,19 +402,18 @@ class _Loading:
         except RestoreError as error:
             raise RestoreError(f"The load was broken off: {why}. {error.message}", error.hint) from None
 
-    def _at(self, table: _Table) -> int:
-        """Where the rows that failed begin in the dump."""
-        return self._workers.failed_at or table.start
-
     def _tie(self) -> None:
         """Add the foreign keys, once every table is there."""
         existing = _constraints(self._main, self.job.schema)
         for made in self._foreign:
             if made.foreign and not existing.issuperset(made.foreign_names):
-                self._workers.build(made.foreign, alone=True)  # side by side they lock one another's tables
-        if (wrong := self._workers.built(lambda: self._tell("adding foreign keys"))) is not None:
-            raise RestoreError(f"The foreign keys could not be added: {wrong}.", "Try again (r), or undo (u).")
+                self._workers.build(made.foreign)
+        self._settle()
         self.hooks.at("foreign keys added")
+
+
+def _building(table: Filling) -> str:
+    return f"building {table.shape.indexes} indexes on {table.shape.name}"
 
 
 def _about_keys(text: bytes) -> bool:

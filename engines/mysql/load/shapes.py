@@ -37,15 +37,17 @@ class Shape:
     indexes: int  # how many `keys` build
     way: Way
     spread: bool  # may its rows go over several connections?
+    counts: bool  # has it an AUTO_INCREMENT column?
 
 
 def shape(table: Table, text: bytes, *, bulk: bool, defer: bool) -> Shape:
     """The way for a table. `bulk`: the server takes LOAD DATA LOCAL; `defer`: keys may be added afterwards."""
     way = Way.BULK if bulk and _bulk(table) else Way.INSERT
+    counts = any(column.auto_increment for column in table.columns)
     later = _deferrable(table) if defer else ()
     foreign = table.foreign if defer and table.certain else ()
     if not later and not foreign:
-        return Shape(table.name, text, (), b"", (), 0, way, table.keyed)
+        return Shape(table.name, text, (), b"", (), 0, way, table.keyed, counts)
     waiting = {*(key.line for key in later), *foreign}
     kept = [line for line in table.lines if line not in waiting]
     create = b"\n".join((table.head, b",\n".join(kept), table.tail))
@@ -61,12 +63,13 @@ def shape(table: Table, text: bytes, *, bulk: bool, defer: bool) -> Shape:
         indexes=len(later),
         way=way,
         spread=table.keyed,
+        counts=counts,
     )
 
 
 def of_unknown(name: str, text: bytes) -> Shape:
     """A table whose definition is not understood is made and filled as the dump has it."""
-    return Shape(name, text, (), b"", (), 0, Way.INSERT, spread=False)
+    return Shape(name, text, (), b"", (), 0, Way.INSERT, spread=False, counts=False)
 
 
 def _bulk(table: Table) -> bool:

@@ -1,35 +1,39 @@
 """Connections that take rows and build indexes side by side.
 
-The reader is never far ahead of them, so that it waits when the server does not keep up, and memory stays flat.
+Rows come in bundles: what one connection takes in one transaction. A table whose last bundle is in is counted, and its
+indexes are built at once, beside the rows of the tables behind it: a server that adds an index uses one processor, and
+one that takes rows on one connection another. The reader is never far ahead, so that memory stays flat.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from engines.errors import RestoreError
-from engines.mysql.connect import close, lost
+from engines.mysql.connect import close, connection_id, lost
 from engines.mysql.dumps.statements import Insert
 from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.load.shapes import Shape, Way, fits_bulk, load_statement
-from engines.mysql.load.wire import Sent, load_local, send_query
-from engines.text import size
+from engines.mysql.load.wire import load_local, send_query
+from engines.text import count, size
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
-_PIECES = 6  # of about a megabyte that a worker may have waiting
-_TURN = 512 << 10  # bytes of rows that one worker gets before it is another's turn
+_BUNDLE = 4 << 20
 _AHEAD = 16 << 20  # bytes of rows that all of them together may have waiting
+_STATEMENT = 512  # bytes that a statement takes here besides its rows
+_SORTING = 64 << 20  # bytes in which MySQL sorts an index; in its default of 1 MB it merges on disk, at a cost
 _TICK = 0.2  # seconds between two looks at whether the operator wants to stop
-_COMMIT = 32 << 20  # bytes of rows a transaction
 _PACKETS = (1153, 2020)  # a packet that is too large, as either side says it
 _DEADLOCKS = (1205, 1213)  # lock wait timeout, deadlock: the server took the transaction back
+_TYING = "foreign keys"  # side by side they lock one another's tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +46,61 @@ class Settings:
     collation: str
 
 
+@dataclass(slots=True, eq=False)
+class Filling:
+    """A table whose rows come in, and then its indexes."""
+
+    shape: Shape
+    start: int  # of its definition in the dump
+    expected: int | None  # rows, as the dump's facts have them
+    settings: Settings | None = None  # those of its first rows
+    rows: int = 0
+    sent: bool = False  # has its last row been handed over?
+    bundles: int = 0  # that no server has committed yet
+    keys: int = 0  # statements of `shape.keys` that are done
+    counted: bool = False
+    complete: bool = False
+
+
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """One INSERT: what to send before its rows, and the rows as they come. None ends them."""
+class _Start:
+    """The beginning of an INSERT: what to send before its rows, and the LOAD DATA to use instead, if any."""
 
     head: bytes
-    bulk: str  # the LOAD DATA to use instead; empty: INSERT
+    bulk: str
     start: int
-    pieces: queue.Queue[bytes | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Bundle:
+    """Rows of one table, as they come. None ends them."""
+
+    filling: Filling
+    lane: str
+    parts: queue.SimpleQueue[_Start | bytes | None] = field(default_factory=queue.SimpleQueue)
+    given: int = 0  # bytes
+    cut: bool = False  # nobody will hand over the rest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Build:
+    statement: bytes
+    lane: str
+    filling: Filling | None = None  # None: it belongs to no table alone
+
+
+_Work = _Bundle | _Build
 
 
 @dataclass(frozen=True, slots=True)
-class _Build:
-    statement: bytes
-
-
-_Work = _Rows | _Build | Settings | None  # None: the end of a table: commit
-
-
-@dataclass(slots=True)
-class _Trouble:
+class Trouble:
     """What went wrong in a worker, first come first told."""
 
     why: str
-    start: int
+    start: int  # of the statement in the dump; 0: not known
     again: bool  # may loading the table once more help?
+    filling: Filling | None
+    building: bool = False
     hint: str = ""  # where more is known than the error's number
 
 
@@ -74,17 +108,31 @@ class Workers:
     def __init__(self, number: int, connect: Callable[[], Connection[Cursor]]) -> None:
         self._connect = connect
         self._lock = threading.Condition()
-        self._rows = 0
+        self._ready: deque[_Work] = deque()
+        self._lanes: set[str] = set()  # of which somebody does something now
+        self._under_way = 0
         self._waiting = 0
-        self._trouble: _Trouble | None = None
-        self._workers = [_Worker(self, connect) for _ in range(max(number, 1))]
-        self._settings: Settings | None = None
-        self._turn = self._workers[0]
-        self._given = 0  # bytes, in this turn
+        self._ended = False
+        self._trouble: Trouble | None = None
+        self._defect: BaseException | None = None
+        self._open: _Bundle | None = None  # the one that the reader fills
+        self._news: deque[tuple[Filling, bool]] = deque()
+        self._number = max(number, 1)
+        self._workers: list[_Worker] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        try:
+            for _ in range(self._number):
+                self._workers.append(_Worker(self, self._connect))
+        except BaseException:
+            self.close()
+            raise
 
     @property
-    def rows(self) -> int:
-        return self._rows
+    def connections(self) -> tuple[int, ...]:
+        """Their ids on the server."""
+        return tuple(worker.number for worker in self._workers)
 
     @property
     def waiting(self) -> int:
@@ -92,263 +140,348 @@ class Workers:
         return self._waiting
 
     @property
-    def may_retry(self) -> bool:
-        return self._trouble is None or self._trouble.again
+    def trouble(self) -> Trouble | None:
+        return self._trouble
 
-    @property
-    def hint(self) -> str:
-        return self._trouble.hint if self._trouble else ""
+    def news(self) -> Iterator[tuple[Filling, bool]]:
+        """Tables whose indexes are begun (False), and tables that are complete (True), since the last time."""
+        while self._news:
+            yield self._news.popleft()
 
-    @property
-    def failed_at(self) -> int:
-        return self._trouble.start if self._trouble else 0
+    # -- the reader's side ----------------------------------------------------------------------------------
 
-    def use(self, settings: Settings) -> None:
-        """Set on every worker what the dump has set, before the next rows."""
-        self._settings = settings
-        for worker in self._workers:
-            worker.work.put(settings)
-
-    def send(self, shape: Shape, insert: Insert, tick: Callable[[], None]) -> None:
-        """Hand an INSERT's rows to the worker that has the least to do; the first alone, where order matters.
-
-        Small ones go to the same worker for a while: dealt out one by one, neighbours lock one another's gaps.
-        """
-        if not shape.spread:
-            self._turn = self._workers[0]
-        elif self._given >= _TURN or self._turn not in self._workers:
-            self._turn = min(self._workers, key=lambda one: one.work.qsize())
-            self._given = 0
-        worker = self._turn
-        pieces: queue.Queue[bytes | None] = queue.Queue(_PIECES)
+    def send(self, filling: Filling, insert: Insert, tick: Callable[[], None]) -> None:
+        """Hand over an INSERT's rows, to whoever is free. `tick` is called meanwhile; what it raises goes through."""
         begun = False
         for piece in insert.values:
-            self._given += len(piece)
-            if not begun:
-                begun = True
-                bulk = shape.way is Way.BULK and fits_bulk(insert, piece)
-                statement = load_statement(shape.name, insert.columns) if bulk else ""
-                worker.work.put(_Rows(insert.head, statement, insert.start, pieces))
-            self._put(worker, pieces, piece, tick)
-        if begun:
-            self._put(worker, pieces, None, tick)
+            if self._trouble is None:
+                if not begun:
+                    begun = True
+                    self._put(self._bundle_for(filling), _start(filling.shape, insert, piece), _STATEMENT, tick)
+                self._put(self._bundle_for(filling), piece, len(piece), tick)
+            tick()
+        bundle = self._open
+        if bundle is not None and bundle.given >= _BUNDLE:
+            self._end_bundle()
 
-    def _put(
-        self, worker: _Worker, pieces: queue.Queue[bytes | None], piece: bytes | None, tick: Callable[[], None]
-    ) -> None:
+    def end(self, filling: Filling) -> None:
+        """Its last row was handed over."""
+        self._end_bundle()
+        with self._lock:
+            filling.sent = True
+            self._look(filling)
+
+    def build(self, statement: bytes) -> None:
+        """Add foreign keys, one statement after the other."""
+        with self._lock:
+            self._ready.append(_Build(statement, _TYING))
+            self._lock.notify_all()
+
+    def resume(self, filling: Filling) -> None:
+        """Go on with a table whose rows are in."""
+        with self._lock:
+            self._look(filling)
+
+    def settle(self, tick: Callable[[], None]) -> Trouble | None:
+        """Wait until nothing is under way; what went wrong, or None."""
+        self._end_bundle()
+        while True:
+            with self._lock:
+                if not self._under_way and not self._ready:
+                    if self._defect is not None:
+                        raise self._defect
+                    return self._trouble
+                self._lock.wait(_TICK)
+            tick()
+
+    def revive(self) -> None:
+        """After trouble, with nothing under way: fresh connections."""
+        self.close()
+        self._ended, self._trouble, self._waiting = False, None, 0
+        self._workers.clear()
+        self._begin()
+
+    def close(self) -> None:
+        """End them. A bundle that is not whole is not waited for: its transaction is taken back."""
+        if (bundle := self._open) is not None:
+            bundle.cut = True
+            self._end_bundle()
+        with self._lock:
+            self._ended = True
+            self._lock.notify_all()
+        for worker in self._workers:
+            worker.close()
+
+    def _bundle_for(self, filling: Filling) -> _Bundle:
+        bundle = self._open
+        if bundle is None:
+            bundle = self._open = _Bundle(filling, _lane(filling.shape, mariadb=self._workers[0].mariadb))
+            with self._lock:
+                filling.bundles += 1
+                self._ready.append(bundle)
+                self._lock.notify_all()
+        return bundle
+
+    def _end_bundle(self) -> None:
+        bundle, self._open = self._open, None
+        if bundle is not None:
+            bundle.parts.put(None)
+
+    def _put(self, bundle: _Bundle, part: _Start | bytes, charge: int, tick: Callable[[], None]) -> None:
         with self._lock:
             while self._waiting >= _AHEAD and self._trouble is None:
                 if not self._lock.wait(_TICK):
                     tick()  # a stop is heard also while the server is slow
-            self._waiting += len(piece or b"")
-        while True:
-            try:
-                pieces.put(piece, timeout=_TICK)
-            except queue.Full:
-                tick()
-                continue
-            tick()
-            return
+            self._waiting += charge
+        bundle.given += charge
+        bundle.parts.put(part)
 
-    def taken(self, number: int) -> None:
+    # -- the workers' side ----------------------------------------------------------------------------------
+
+    def next(self) -> _Work | None:
+        """What to do now; None at the end."""
+        with self._lock:
+            while not self._ended:
+                for number, work in enumerate(self._ready):
+                    if work.lane not in self._lanes:
+                        del self._ready[number]
+                        self._under_way += 1
+                        if work.lane:
+                            self._lanes.add(work.lane)
+                        return work
+                self._lock.wait()
+        return None
+
+    def taken(self, charge: int) -> None:
         """So many bytes of rows wait no longer."""
         with self._lock:
-            self._waiting -= number
-            self._lock.notify_all()
+            before, self._waiting = self._waiting, self._waiting - charge
+            if before >= _AHEAD > self._waiting:
+                self._lock.notify_all()
 
-    def settle(self, tick: Callable[[], None]) -> str | None:
-        """Wait until everything that was sent is committed; what went wrong, or None."""
-        for worker in self._workers:
-            worker.work.put(None)
-        return self.built(tick)
-
-    def take_rows(self) -> int:
+    def came_in(self, filling: Filling, rows: int) -> None:
         with self._lock:
-            taken, self._rows = self._rows, 0
-        return taken
+            filling.rows += rows
 
-    def build(self, statement: bytes, *, alone: bool = False) -> None:
-        """Add indexes or foreign keys to a table, beside whatever else is under way; `alone`: one after the other."""
-        worker = self._workers[0] if alone else min(self._workers, key=lambda one: one.work.qsize())
-        worker.work.put(_Build(statement))
-
-    def built(self, tick: Callable[[], None]) -> str | None:
-        """Wait until nothing is under way; what went wrong, or None."""
-        for worker in self._workers:
-            worker.wait(tick)
-        return self._trouble.why if self._trouble else None
-
-    def revive(self) -> None:
-        """After trouble: fresh connections, with the settings that the old ones had."""
-        for worker in self._workers:
-            worker.close()
-        self._trouble = None
-        self._rows = self._waiting = 0
-        self._workers = [_Worker(self, self._connect) for _ in self._workers]
-        if self._settings is not None:
-            self.use(self._settings)
-
-    def close(self) -> None:
-        for worker in self._workers:
-            worker.close()
-
-    def add(self, sent: Sent) -> None:
+    def did(self, work: _Work) -> None:
+        """A worker has done it, whole."""
         with self._lock:
-            self._rows += sent.rows
+            if isinstance(work, _Bundle):
+                work.filling.bundles -= 1
+            elif work.filling is not None:
+                work.filling.keys += 1
+            if work.filling is not None:
+                self._look(work.filling)
 
-    def failed(self, trouble: _Trouble) -> None:
+    def failed(self, trouble: Trouble) -> None:
         with self._lock:
             self._trouble = self._trouble or trouble
 
-    @property
-    def in_trouble(self) -> bool:
-        return self._trouble is not None
+    def broke(self, defect: BaseException) -> None:
+        with self._lock:
+            self._defect = self._defect or defect
+            self._trouble = self._trouble or Trouble(type(defect).__name__, 0, again=False, filling=None)
+
+    def through(self, work: _Work) -> None:
+        """A worker is through with it, whatever came of it."""
+        with self._lock:
+            self._under_way -= 1
+            self._lanes.discard(work.lane)
+            self._lock.notify_all()
+
+    def _look(self, filling: Filling) -> None:
+        """What comes next for a table: rows are awaited, then counted, then each of its keys is built."""
+        if not filling.sent or filling.bundles or filling.complete or self._trouble is not None:
+            return
+        if not filling.counted:
+            if filling.expected is not None and filling.rows != filling.expected:
+                why = f"{count(filling.rows)} rows arrived of {count(filling.expected)}"
+                self._trouble = Trouble(why, 0, again=True, filling=filling)
+                return
+            filling.counted = True
+            if filling.shape.keys:
+                self._news.append((filling, False))
+        if filling.keys < len(filling.shape.keys):
+            self._ready.appendleft(_Build(filling.shape.keys[filling.keys], "", filling))
+            self._lock.notify_all()
+            return
+        filling.complete = True
+        self._news.append((filling, True))
 
 
-@dataclass(slots=True, eq=False)
+def _start(shape: Shape, insert: Insert, first: bytes) -> _Start:
+    bulk = shape.way is Way.BULK and fits_bulk(insert, first)
+    return _Start(insert.head, load_statement(shape.name, insert.columns) if bulk else "", insert.start)
+
+
+def _lane(shape: Shape, *, mariadb: bool) -> str:
+    """Work of one lane is done one after the other; empty: side by side with anything.
+
+    Without a key the order of rows is all there is. And MariaDB locks a table that counts for the whole of a LOAD DATA
+    (innodb_autoinc_lock_mode=1, its default), so that a second connection would do nothing but wait.
+    """
+    waits = mariadb and shape.counts and shape.way is Way.BULK
+    return f"rows of {shape.name}" if waits or not shape.spread else ""
+
+
 class _Worker:
-    workers: Workers
-    connect: Callable[[], Connection[Cursor]]
-    work: queue.Queue[_Work | _Stop] = field(default_factory=lambda: queue.Queue(64))
-    thread: threading.Thread = field(init=False)
-    connection: Connection[Cursor] | None = field(default=None, init=False)
-    uncommitted: int = field(default=0, init=False)
-    sent: int = field(default=0, init=False)  # bytes of the statement under way
-    packet: int = field(default=0, init=False)  # bytes that the server takes in one statement
+    """A connection and its thread."""
 
-    def __post_init__(self) -> None:
-        self.connection = _prepared(self.connect())
-        self.packet = _packet(self.connection)
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+    def __init__(self, workers: Workers, connect: Callable[[], Connection[Cursor]]) -> None:
+        self._workers = workers
+        self._connection = connect()
+        self._sent = 0  # bytes of the statement under way
+        self._settings: Settings | None = None
+        try:
+            self.number = connection_id(self._connection)
+            self.mariadb = "MariaDB" in str(self._connection.get_server_info())  # type: ignore[no-untyped-call]  # not in the stubs
+            self._packet = _prepare(self._connection, mariadb=self.mariadb)
+        except BaseException:
+            close(self._connection)
+            raise
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """End it. Rows that are on their way are not waited for: their transaction is taken back."""
-        if self.workers.in_trouble and self.connection is not None:
-            close(self.connection)
-        self.work.put(_STOP)
-        self.thread.join()
-        if self.connection is not None:
-            close(self.connection)
-
-    def wait(self, tick: Callable[[], None]) -> None:
-        """Until it has done everything; `tick` is called meanwhile."""
-        with self.work.all_tasks_done:
-            while self.work.unfinished_tasks:
-                if not self.work.all_tasks_done.wait(_TICK):
-                    tick()
+        if self._workers.trouble is not None:
+            close(self._connection)
+        self._thread.join()
+        close(self._connection)
 
     def _run(self) -> None:
-        while True:
-            work = self.work.get()
+        while (work := self._workers.next()) is not None:
             try:
-                if isinstance(work, _Stop):
-                    return
                 self._do(work)
+            except BaseException as error:  # noqa: BLE001 - a defect of ours: raised where the reader waits for us
+                self._workers.broke(error)
             finally:
-                self.work.task_done()
+                self._workers.through(work)
 
     def _do(self, work: _Work) -> None:
         import pymysql
 
-        connection = self.connection
-        start = work.start if isinstance(work, _Rows) else 0
-        pieces = self._pieces(work) if isinstance(work, _Rows) else iter(())
-        if connection is None or self.workers.in_trouble:
-            _drain(pieces)  # the reader must not wait for a worker that takes nothing
-            return
+        parts = _Parts(self._workers, work) if isinstance(work, _Bundle) else None
         try:
-            match work:
-                case Settings():
-                    _apply(connection, work)
-                case _Build():
-                    connection.query(work.statement)
-                case _Rows():
-                    self._take(connection, work, pieces)
-                case None:
-                    connection.commit()
-                    self.uncommitted = 0
+            if self._workers.trouble is not None:
+                return  # the reader must not wait for a worker that takes nothing
+            if parts is not None:
+                self._take(parts)
+            elif isinstance(work, _Build):
+                self._connection.query(work.statement)
+            self._workers.did(work)
         except pymysql.err.MySQLError as error:
-            self.workers.failed(self._trouble(error, work, start))
+            self._workers.failed(self._meaning(error, work, parts))
         except (OSError, RestoreError) as error:
             told = error.message if isinstance(error, RestoreError) else type(error).__name__
-            self.workers.failed(_Trouble(told, start, again=True))
+            at = parts.start if parts else 0
+            self._workers.failed(Trouble(told, at, parts is not None, work.filling, building=parts is None))
         finally:
-            _drain(pieces)
+            if parts is not None:
+                parts.drain()
 
-    def _trouble(self, error: Exception, work: _Work, start: int) -> _Trouble:
+    def _meaning(self, error: Exception, work: _Work, parts: _Parts | None) -> Trouble:
         """What an error means. A server that gets more than it takes hangs up, most often without a word.
 
         What LOAD DATA sends is not bound by that, so that its rows are sent once more, by INSERT, which tells.
         """
         code = error.args[0] if error.args else None
-        inserts = isinstance(work, _Rows) and not work.bulk
-        if inserts and self.sent > self.packet and (lost(error) or code in _PACKETS):
-            why = f"a statement of more than the {size(self.packet)} that max_allowed_packet lets through"
-            return _Trouble(why, start, again=False, hint="SET GLOBAL max_allowed_packet on the server, to 1G at most.")
+        if parts is None:
+            return Trouble(meaning(error), 0, False, work.filling, building=True, hint=ROOM if code in FULL else "")
+        if not parts.bulk and self._sent > self._packet and (lost(error) or code in _PACKETS):
+            why = f"a statement of more than the {size(self._packet)} that max_allowed_packet lets through"
+            hint = "SET GLOBAL max_allowed_packet on the server, to 1G at most."
+            return Trouble(why, parts.start, False, work.filling, hint=hint)
         # An error that the server sends while LOAD DATA's rows are still under way comes out of turn, without a number.
-        unsaid = not isinstance(code, int) and isinstance(work, _Rows) and bool(work.bulk)
+        unsaid = not isinstance(code, int) and parts.bulk
         again = unsaid or lost(error) or code in _DEADLOCKS
-        return _Trouble(meaning(error), start, again, ROOM if code in FULL else "")
+        return Trouble(meaning(error), parts.start, again, work.filling, hint=ROOM if code in FULL else "")
 
-    def _take(self, connection: Connection[Cursor], work: _Rows, pieces: Iterator[bytes]) -> None:
-        self.sent = 0
-        if work.bulk:
-            sent = load_local(connection, work.bulk, self._measured(pieces))
-            if sent.warnings:
-                raise RestoreError(f"LOAD DATA gave {sent.warnings} warnings", "It is loaded by INSERT.")
-        else:
-            sent = send_query(connection, self._measured(pieces, work.head))
-        self.workers.add(sent)
-        if self.uncommitted >= _COMMIT:
-            connection.commit()
-            self.uncommitted = 0
-
-    def _pieces(self, work: _Rows) -> Iterator[bytes]:
-        while (piece := work.pieces.get()) is not None:
-            yield piece
-            self.workers.taken(len(piece))  # asked for the next one: this one is sent
+    def _take(self, parts: _Parts) -> None:
+        """One transaction."""
+        connection, filling = self._connection, parts.bundle.filling
+        if filling.settings is not None and filling.settings != self._settings:
+            _apply(connection, filling.settings)
+            self._settings = filling.settings
+        for start in parts:
+            self._sent = 0
+            if start.bulk:
+                sent = load_local(connection, start.bulk, self._measured(parts.rows()))
+                if sent.warnings:
+                    raise RestoreError(f"LOAD DATA gave {sent.warnings} warnings", "It is loaded by INSERT.")
+            else:
+                sent = send_query(connection, self._measured(parts.rows(), start.head))
+            self._workers.came_in(filling, sent.rows)
+        connection.commit()
 
     def _measured(self, pieces: Iterator[bytes], head: bytes = b"") -> Iterator[bytes]:
         if head:
-            self.sent += len(head)
+            self._sent += len(head)
             yield head
         for piece in pieces:
-            self.sent += len(piece)
-            self.uncommitted += len(piece)
+            self._sent += len(piece)
             yield piece
 
 
-class _Stop:
-    """The word to end."""
+class _Parts:
+    """A bundle as its worker reads it: its statements, and of each its rows."""
+
+    def __init__(self, workers: Workers, bundle: _Bundle) -> None:
+        self.bundle = bundle
+        self.start = 0  # of the statement under way in the dump
+        self.bulk = False
+        self._workers = workers
+        self._ended = False
+        self._next: _Start | None = None
+
+    def __iter__(self) -> Iterator[_Start]:
+        for _piece in self.rows():  # none stand before the first statement
+            pass
+        while (begun := self._next) is not None:
+            self._next, self.start, self.bulk = None, begun.start, bool(begun.bulk)
+            yield begun
+
+    def rows(self) -> Iterator[bytes]:
+        """Those of the statement under way. Asked for the next piece, the one before is sent."""
+        while not self._ended:
+            part = self.bundle.parts.get()
+            if part is None:
+                self._ended = True
+                if self.bundle.cut:
+                    raise RestoreError("the load was broken off", "It goes on where it was (r).")
+                return
+            if isinstance(part, _Start):
+                self._next = part
+                self._workers.taken(_STATEMENT)
+                return
+            yield part
+            self._workers.taken(len(part))
+
+    def drain(self) -> None:
+        """Go past what is left."""
+        while not self._ended:
+            part = self.bundle.parts.get()
+            self._ended = part is None
+            if part is not None:
+                self._workers.taken(_STATEMENT if isinstance(part, _Start) else len(part))
 
 
-_STOP = _Stop()
+def _prepare(connection: Connection[Cursor], *, mariadb: bool) -> int:
+    """Make a connection ready for rows; how many bytes the server takes in one statement.
 
-
-def _drain(pieces: Iterator[bytes]) -> None:
-    for _piece in pieces:
-        pass
-
-
-def _packet(connection: Connection[Cursor]) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@max_allowed_packet")
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
-def _prepared(connection: Connection[Cursor]) -> Connection[Cursor]:
-    """Rows of a dump are consistent among themselves: they are not checked one by one, as in mysqldump's own header.
-
+    Rows of a dump are consistent among themselves: they are not checked one by one, as in mysqldump's own header.
     With both checks off MariaDB locks an empty table for one transaction, to build it in bulk: two connections would
     lock each other out (a deadlock), so that there one of them stays on.
     """
-    unique = 1 if "MariaDB" in str(connection.get_server_info()) else 0  # type: ignore[no-untyped-call]  # not in the stubs
     with connection.cursor() as cursor:
-        cursor.execute("SET SESSION unique_checks = %s, foreign_key_checks = 0", (unique,))
+        cursor.execute("SET SESSION unique_checks = %s, foreign_key_checks = 0", (int(mariadb),))
+        cursor.execute("SHOW SESSION VARIABLES LIKE 'innodb_ddl_buffer_size'")
+        sorting = cursor.fetchone()
+        if sorting is not None and int(sorting[1]) < _SORTING:
+            cursor.execute("SET SESSION innodb_ddl_buffer_size = %s", (_SORTING,))
+        cursor.execute("SELECT @@max_allowed_packet")
+        row = cursor.fetchone()
     connection.autocommit(False)
-    return connection
+    return int(row[0]) if row else 0
 
 
 def _apply(connection: Connection[Cursor], settings: Settings) -> None:

@@ -13,7 +13,7 @@ from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
 from engines.session.answers import functional_check
-from engines.session.authority import roles_of
+from engines.session.authority import role_for, roles_of
 from engines.session.events import (
     Actor,
     Approved,
@@ -56,6 +56,7 @@ from tests.engines.session.examples import (
     ANA,
     CONFIRM,
     NOON,
+    PEOPLE,
     SIGN_OFF,
     TYPED,
     begun,
@@ -456,9 +457,56 @@ def test_where_a_typed_name_is_not_enough_it_is_refused(before: tuple[Event, ...
     first = begun(approval={"self_approval": ["local"], "window_seconds": 3600, "asserted": False})
     state = state_of(first, *before[1:])
     assert "asserted = false" in refusal(state, command).message
-    for how in (How.PEER, How.SIGNED):
-        assert allowed(state, command, replace(ANA, how=how))
+    login = "omar" if role_for(command) is Role.OWNER else "ines"
+    person = Actor({"omar": "omar", "ines": "Ines Cruz"}[login], login, How.PEER, "p1")
+    assert allowed(state, command, person)
+    assert allowed(state, command, replace(person, how=How.SIGNED, login="ana"))
     assert allowed(state_of(*before), command)
+
+
+REFUSING = {"self_approval": [], "window_seconds": 3600, "asserted": False, "break_glass": True}
+
+
+def test_where_typed_names_do_not_count_breaking_the_glass_still_does_with_ones_own_name_and_a_reason() -> None:
+    both = tuple(
+        {**person, "roles": ["database operator", "incident commander"]} if person["name"] == "ana" else person
+        for person in PEOPLE
+    )
+    first = begun(approval=REFUSING, people=both)
+    state = state_of(first, runner_started(), SELF)
+    assert allowed(state, c.Approve(SELF.digest, "ana", "nobody answers the phone"))
+    assert "asserted = false" in refusal(state, c.Approve(SELF.digest, "ana")).message
+    assert "asserted = false" in refusal(state, c.Approve(SELF.digest, "Ines Cruz", "she is asleep")).message
+
+
+def test_a_login_has_the_roles_of_its_own_person_and_not_of_somebody_with_that_name() -> None:
+    people = (
+        {"name": "ana", "login": "ana-op", "roles": ["database operator"]},
+        {"name": "mallory", "login": "ines", "roles": ["incident commander"]},
+    )
+    state = state_of(begun(people=people), runner_started(), SELF)
+    approve = c.Approve(SELF.digest, "")
+    assert allowed(state, approve, Actor("mallory", "ines", How.PEER))
+    assert "may only watch" in refusal(state, approve, Actor("mallory", "mallory", How.PEER)).message
+
+
+def test_who_is_known_by_a_login_speaks_under_no_other_name() -> None:
+    state = state_of(*PLANNED)
+    ines = Actor("Ines Cruz", "ines", How.PEER)
+    for name in ("", "Ines Cruz", "ines", " INES "):
+        assert allowed(state, c.Approve(RESTORE.digest, name), ines)
+    assert "names Omar" in refusal(state, c.Approve(RESTORE.digest, "Omar"), ines).message
+
+
+def test_the_operator_behind_sudo_does_not_approve_their_own_plan_from_another_login() -> None:
+    people = ({"name": "Ines Cruz", "login": "ines", "roles": ["incident commander", "database operator"]},)
+    approve = c.Approve(SELF.digest, "")
+    ines = Actor("Ines Cruz", "ines", How.PEER)
+    strict: dict[str, object] = {"self_approval": []}
+    asked = begun(people=people, approval=strict, operator=Actor("root", "root", sudo="ines"))
+    assert "their own plan" in refusal(state_of(asked, runner_started(), SELF), approve, ines).message
+    other = begun(people=people, approval=strict, operator=Actor("root", "root", sudo="bo"))
+    assert allowed(state_of(other, runner_started(), SELF), approve, ines)
 
 
 def test_after_an_attempt_that_failed_the_window_still_ends_and_the_name_is_typed_again() -> None:

@@ -20,8 +20,8 @@ from engines.session.events import CheckDone, Ending, KeyboardTaken, NoteAdded, 
 from engines.session.journal import read
 from engines.session.moves import AskKind
 from engines.session.plan import GateKind
+from engines.session.sockets import runtime_folder
 from engines.session.state import SessionState, Status
-from engines.session.store import runtime_folder
 from engines.session.verify import verify
 from tests.engines.session.toy_session import (
     Condition,

@@ -51,6 +51,7 @@ STEP = some.builds(
     step, STEPS, gates=GATES, destructive=some.booleans(), configured=some.booleans(), optional=some.booleans()
 )
 LOGS = some.none() | some.builds(e.StepLog, TEXTS, some.integers(), TEXTS)
+SIGNED = some.none() | some.builds(e.Signed, TEXTS, TEXTS, TEXTS, TEXTS)
 ANYTHING: dict[type[e.Event], some.SearchStrategy[e.Event]] = {
     e.SessionBegun: some.builds(
         begun,
@@ -74,10 +75,13 @@ ANYTHING: dict[type[e.Event], some.SearchStrategy[e.Event]] = {
     ),
     e.PlanRefused: some.builds(e.PlanRefused, some.sampled_from(PlanKind), TEXTS, TEXTS),
     e.CheckDone: some.builds(check_done, CHECKS, some.sampled_from(Verdict), some.sampled_from(Panel)),
-    e.CheckOverridden: some.builds(e.CheckOverridden, CHECKS, TEXTS, ACTORS, TEXTS),
-    e.Approved: some.builds(e.Approved, digest=TEXTS, actor=ACTORS, until=TEXTS, break_glass=TEXTS),
-    e.GateGiven: some.builds(e.GateGiven, STEPS, some.sampled_from(GateKind), some.sampled_from(Role), ACTORS, TEXTS),
+    e.CheckOverridden: some.builds(e.CheckOverridden, CHECKS, TEXTS, ACTORS, TEXTS, TEXTS, SIGNED),
+    e.Approved: some.builds(e.Approved, digest=TEXTS, actor=ACTORS, until=TEXTS, break_glass=TEXTS, signed=SIGNED),
+    e.GateGiven: some.builds(
+        e.GateGiven, STEPS, some.sampled_from(GateKind), some.sampled_from(Role), ACTORS, TEXTS, TEXTS, SIGNED
+    ),
     e.Rejected: some.builds(e.Rejected, TEXTS, ACTORS, TEXTS, TEXTS),
+    e.Reminded: some.builds(e.Reminded, some.sampled_from(e.Reminder), TEXTS, some.floats(0, 1e300)),
     e.StepStarted: some.builds(e.StepStarted, STEPS, some.integers()),
     e.ChildStarted: some.builds(e.ChildStarted, STEPS, some.integers(1, 3), some.integers(), TEXTS),
     e.ChildEnded: some.builds(e.ChildEnded, STEPS, some.integers(1, 3), some.none() | some.integers(), some.just(0.5)),

@@ -21,6 +21,7 @@ from engines.session.events import Actor, SessionBegun
 from engines.session.journal import read
 from engines.session.moves import AskKind, Wait, next_move
 from engines.session.plan import GateKind
+from engines.session.sockets import runtime_folder
 from engines.session.state import SessionState, fold
 from engines.text import utc_now
 from tests.engines.session.examples import begun
@@ -96,9 +97,14 @@ class ToySession:
         """kill -9 to the runner, and wait until it holds its claim no more."""
         mark = self.mark
         assert mark is not None
+        _end(mark.pid)
+
+
+def _end(pid: int) -> None:
+    if pid:  # 0 is everybody in our own process group (kill(2))
         with suppress(ProcessLookupError):
-            os.kill(mark.pid, signal.SIGKILL)
-        gone(mark.pid)
+            os.kill(pid, signal.SIGKILL)
+        gone(pid)
 
 
 def gone(pid: int) -> None:
@@ -132,9 +138,9 @@ def no_runner_left(*sessions: ToySession) -> Iterator[None]:
     finally:
         for session in sessions:
             mark = session.mark
-            if mark is not None and mark.pid:
-                session.kill()
-            for left in store.runtime_folder().glob(f"{session.folder.name[-4:]}-*.sock"):
+            if mark is not None:
+                _end(mark.pid)  # of this very mark: a runner that is leaving has one without a pid in the next moment
+            for left in runtime_folder().glob(f"{session.folder.name[-4:]}-*.sock"):
                 left.unlink(missing_ok=True)
 
 

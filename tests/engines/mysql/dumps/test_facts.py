@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -170,6 +171,21 @@ def test_a_packed_dump_cut_anywhere_is_refused(packing: str, tmp_path: Path) -> 
         with pytest.raises(RestoreError) as refusal:
             facts_of(content[:end], tmp_path)
         assert refusal.value.hint
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zstd"])
+def test_what_is_packed_a_thousandfold_is_never_held_whole(packing: str, tmp_path: Path) -> None:
+    path = tmp_path / "dump"
+    path.write_bytes(PACKINGS[packing](b"a long text without end, " * (1 << 20)))
+    tracemalloc.start()
+    try:
+        with opened(path) as dump:
+            while dump.stream.read(1 << 20):
+                pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 << 20, f"{peak >> 20} MB for a file of {path.stat().st_size} bytes"
 
 
 @pytest.mark.parametrize("packing", ["gzip", "zstd", "xz", "bzip2", "zip"])
