@@ -37,6 +37,11 @@ class Messenger:
             self._threads.append(thread)
             thread.start()
 
+    @property
+    def follows(self) -> bool:
+        """Is there any channel?"""
+        return bool(self._threads)
+
     def wake(self) -> None:
         if self._threads:
             with self._changed:

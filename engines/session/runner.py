@@ -227,7 +227,8 @@ class Runner:
             await self._drive()
         finally:
             self._closing = True
-            await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
+            if self._messenger.follows:
+                await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
             if self.state.ended is not None:
                 await asyncio.to_thread(self._seal)
             await self._server.close()
