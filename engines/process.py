@@ -64,6 +64,8 @@ class Command:
     user: str | None = None  # run as this login; None: as whoever runs Reinstate
     timeout: float = 3600.0  # seconds
     env: Mapping[str, str] = field(default_factory=dict)  # added to the few variables a command gets anyway
+    host: str = ""  # the other machine that it runs on; empty: this one
+    told: str = ""  # how it is shown, where most of the argv is about reaching that machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Ended:
 
 def shown(command: Command) -> str:
     """The command as an operator could type it, with its folder and user."""
+    if command.told:
+        return command.told
     settings = "".join(f"{name}={shlex.quote(value)} " for name, value in command.env.items())
     where = [f"in {command.cwd}"] if command.cwd else []
     who = [f"as {command.user}"] if command.user else []

@@ -24,17 +24,18 @@ def own_text(path: Path, what: str, key: str, form: str) -> str:
             f"{what} {name} can't be opened: {error.strerror}.",
             f"It is {form}, mode 0600: `{key}` in the configuration names it.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(descriptor)
         if facts.st_mode & 0o077 or facts.st_uid not in (os.geteuid(), 0):
             raise Refused(
                 f"{what} {name} can be read by others, or belongs to another user. It was not read.",
                 f"chmod 600 {name}, and let it belong to whoever runs Reinstate.",
             )
-        try:
-            content = file.read(_LARGEST + 1)
-        except OSError as error:  # a folder opens, and does not read
-            raise RestoreError(f"{what} {name} can't be read: {error.strerror}.", f"It is {form}.") from error
+        content = os.read(descriptor, _LARGEST + 1)  # a file gives all of it at once
+    except OSError as error:  # a folder opens, and does not read
+        raise RestoreError(f"{what} {name} can't be read: {error.strerror}.", f"It is {form}.") from error
+    finally:
+        os.close(descriptor)
     if len(content) > _LARGEST:
         raise Refused(f"{name} is too large: it is not {form}.", f"Name the right file as `{key}`.")
     try:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from engines.surroundings import GitHub, Host
 from engines.tables import Fault
 from engines.values import WrongValue, one_line, optional_path, pattern, positive, program, url, zone
 from engines.watched import Prometheus
@@ -102,6 +103,13 @@ def _connections(number: object) -> None:
         raise WrongValue(f"is {number}.", "Write a number between 1 and 64, or 0 for as many as suit the machine.")
 
 
+def _skipped(number: object) -> None:
+    if not isinstance(number, int) or not 0 <= number <= 1_000_000_000:
+        raise WrongValue(
+            f"is {number}.", "Write more than were handed out in the time that is lost, 10000 for example."
+        )
+
+
 _MODE: Mapping[str, object] = {"read": _mode, "write": lambda bits: f"{bits:04o}"}
 
 # What each key is for a Laravel application that does not say otherwise. `schedule:finish` is not among them:
@@ -165,16 +173,35 @@ class Application:
     """Exits 0 while the scheduler is enabled."""
 
     freeze_deploys: tuple[str, ...] = field(default=(), metadata=COMMAND)
-    """Keeps deploys from starting. Not configured: the release manager is told, and that is recorded."""
+    """Keeps deploys from starting. For a workflow on GitHub there is `github`; without either the release manager is
+    told."""
 
     thaw_deploys: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """Lets deploys start again."""
+
+    freeze_check: tuple[str, ...] = field(default=(), metadata=COMMAND)
+    """Exits 0 while deploys are frozen."""
+
+    release_manager: str | None = None
+    """Who is told, and how, where nothing configured freezes deploys: the operator types whom they told."""
 
     migrations: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """Shows whether the schema is the one that the application expects."""
 
     smoke: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """Smoke tests. Exits 0 when they pass."""
+
+    full_backup: tuple[str, ...] = field(default=(), metadata=COMMAND)
+    """Takes a new full backup once the restored database is live. Not configured: Reinstate takes one itself."""
+
+    stale_jobs: tuple[str, ...] = ()
+    """Tables of queued jobs whose rows are put aside after a restore: they would run again."""
+
+    clear_tables: tuple[str, ...] = ()
+    """Tables of sessions and tokens whose rows are put aside after a restore: they would be valid again."""
+
+    skip_ids: int = field(default=0, metadata={"check": _skipped})
+    """How many numbers each counting table skips after a restore, so that no id is handed out twice. 0: none."""
 
     health: tuple[str, ...] = field(default=(), metadata=COMMAND)
     """A health check. Exits 0 when the application is well."""
@@ -208,6 +235,21 @@ class Application:
 
     functional_checks: tuple[str, ...] = field(default=(), metadata={"check": one_line})
     """What the application owner tries by hand before signing off. Each is answered by name: passed or failed."""
+
+    hosts: tuple[Host, ...] = field(default=(), metadata={"key": "host"})
+    """The machines that its commands run on: one `[[target.NAME.application.host]]` for each. Default: this one."""
+
+    github: GitHub | None = None
+    """The workflow on GitHub that deploys it: `[target.NAME.application.github]`."""
+
+    def wrong(self) -> Iterator[Fault]:
+        if self.github is not None and (self.freeze_deploys or self.thaw_deploys or self.freeze_check):
+            yield "freeze_deploys", "is there beside github, which freezes deploys too.", "Keep one of them."
+        seen: set[tuple[str, int]] = set()
+        for n, host in enumerate(self.hosts, start=1):
+            if (host.address, host.port) in seen:
+                yield f"host[{n}].address", f'"{host.address}" is there twice.', "Keep one of them."
+            seen.add((host.address, host.port))
 
 
 @dataclass(frozen=True, slots=True)

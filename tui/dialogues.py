@@ -212,6 +212,14 @@ def gate(view: View, ask: Ask) -> Form:
             "runs it",
             lambda typed: c.Give(step, GateKind.TYPED, role, view.me.name, typed[NAME]),
         )
+    if ask.kind is AskKind.TOLD:
+        return Form(
+            title,
+            (*(_exactly(known.step) if known else ()), "", ask.text),
+            (Field(REASON, "Whom you told, and how"),),
+            "keeps it and goes on",
+            lambda typed: c.Give(step, GateKind.TOLD, role, view.me.name, typed[REASON].strip()),
+        )
     kind = GateKind(ask.kind.value)
     word = "accepts this" if kind is GateKind.ACCEPT else "signs off"
     open_tasks = [one for one in follow_ups(state) if not (one.owner and one.due)]

@@ -218,7 +218,7 @@ def _waits_for(state: SessionState, ask: Ask) -> str:
     known = state.step(ask.step)
     name = f"{known.id} {known.step.title}" if known else ""
     match ask.kind:
-        case AskKind.CONFIRM | AskKind.TYPED:
+        case AskKind.CONFIRM | AskKind.TYPED | AskKind.TOLD:
             return f"{name}."
         case AskKind.ACCEPT | AskKind.SIGN_OFF:
             return f"{ask.role}: {ask.text}"
@@ -236,6 +236,8 @@ def _here(state: SessionState, ask: Ask) -> Next:
             return Next(f"Next: {name}. {_sentence(ask.text)}", "run it")
         case AskKind.TYPED:
             return Next(f"Next: {name}. {_sentence(ask.text)} Enter asks for the target's name.", "type name")
+        case AskKind.TOLD:
+            return Next(f"Next: {name}. {_sentence(ask.text)} Enter asks whom.", "type whom")
         case AskKind.ACCEPT:
             return Next(f"Before {name}, the {ask.role} accepts by name: {ask.text}", "accept")
         case AskKind.SIGN_OFF:

@@ -183,7 +183,7 @@ class _Driver:
 
     async def _command(self, ask: Ask) -> c.Command | None:
         out(f"{'' if not ask.step else ask.step + ' '}{drawable(ask.text)}")
-        if ask.kind in (AskKind.CONFIRM, AskKind.TYPED, AskKind.ACCEPT):
+        if ask.kind in (AskKind.CONFIRM, AskKind.TYPED, AskKind.TOLD, AskKind.ACCEPT):
             self._show_step(ask.step)
         choice = await self._ask(f"[{self._choices(ask)}] ", ask, "do")
         match choice.strip().lower():
@@ -242,6 +242,9 @@ class _Driver:
             case AskKind.TYPED:
                 name = await self._ask("Type the target's name: ", ask, "target")
                 return c.Give(ask.step, GateKind.TYPED, ask.role, text=name)
+            case AskKind.TOLD:
+                told = await self._ask("Whom did you tell, and how? ", ask, "reason")
+                return c.Give(ask.step, GateKind.TOLD, ask.role, text=told)
             case AskKind.ACCEPT | AskKind.SIGN_OFF:
                 name = await self._name(ask, ask.role)
                 glass = await self._glass(ask, name) if ask.kind is AskKind.ACCEPT else ""
@@ -360,6 +363,7 @@ _CHOICES = {
     AskKind.APPROVE: f"Enter approve, v plan, b another backup, {_ALWAYS}",
     AskKind.CONFIRM: f"Enter go on, p pass over, v plan, {_ALWAYS}",
     AskKind.TYPED: f"Enter go on, v plan, {_ALWAYS}",
+    AskKind.TOLD: f"Enter type whom you told, p pass over, v plan, {_ALWAYS}",
     AskKind.ACCEPT: f"Enter accept, v plan, {_ALWAYS}",
     AskKind.SIGN_OFF: f"Enter sign off, t follow-ups, c security checklist, v plan, {_ALWAYS}",
     AskKind.DECIDE: f"r again, p pass over, {_ALWAYS}",

@@ -280,7 +280,7 @@ def _answer(console: Console, view: View, subject: str) -> None:
                 console.ask(c.Give(ask.step, GateKind.CONFIRM, ask.role))
             else:
                 console.say(f"That Enter came too soon to be an answer to step {ask.step}. Read it, then press Enter.")
-        case AskKind.TYPED | AskKind.ACCEPT | AskKind.SIGN_OFF:
+        case AskKind.TYPED | AskKind.TOLD | AskKind.ACCEPT | AskKind.SIGN_OFF:
             console.form(dialogues.gate(view, ask))
         case AskKind.APPROVE:
             console.form(dialogues.approve(view))

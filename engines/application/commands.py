@@ -6,11 +6,12 @@ A command that changes something is run by its step; here are the questions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from engines import checks
-from engines.checks import Check, Panel
+from engines.application.hosts import NOT_THERE, on_host
+from engines.checks import Check, Panel, Verdict
 from engines.errors import RestoreError
 from engines.process import Command, Ended, captured
 from engines.targets import Application
@@ -21,6 +22,8 @@ Ask = Callable[[Command], tuple[Ended, bytes]]
 # "Not so" for test(1) and pgrep(1): 1; for `systemctl is-active` and `supervisorctl status`: 3.
 # Others (2, 4, 126, 127, 255) mean that the question itself failed.
 _NO = (1, 3)
+_NOT_ASKED = re.compile(r"^sudo: (?!unable to resolve)", re.MULTILINE)  # sudo's own no, which exits 1 too
+_SEVERITY = (Verdict.OK, Verdict.WARN, Verdict.UNKNOWN, Verdict.FAIL)
 _MOST = 240  # characters of output shown as evidence
 # Laravel to 9.20 draws a table with Yes and No; later ones write "name ..... [1] Ran" or "name ..... Pending".
 _PENDING = re.compile(r"^(?:\|\s*No\s*\|\s*(?P<old>\S+)\s*\|.*|\s*(?P<new>\S+) \.+ Pending\s*)$", re.MULTILINE)
@@ -36,12 +39,17 @@ class Answer:
 
     ended: Ended | None
     output: str
+    host: str = ""  # where it was asked; empty: here
 
     @property
     def known(self) -> bool:
         """Did the command itself come to an end?"""
         ended = self.ended
-        return ended is not None and ended.exit is not None and not (ended.timed_out or ended.stopped)
+        if ended is None or ended.exit is None or ended.timed_out or ended.stopped:
+            return False
+        return not self.host or not (
+            ended.exit == NOT_THERE or (ended.exit != 0 and _NOT_ASKED.search(self.output) is not None)
+        )
 
     @property
     def evidence(self) -> str:
@@ -69,13 +77,37 @@ def in_application(application: Application, argv: tuple[str, ...]) -> Command:
     return Command(argv, application.path, application.user, application.timeout.total_seconds())
 
 
+def everywhere(application: Application, argv: tuple[str, ...]) -> tuple[Command, ...]:
+    """The command on each machine that the application's commands run on: its hosts, else this one."""
+    if not application.hosts:
+        return (in_application(application, argv),)
+    seconds = application.timeout.total_seconds()
+    return tuple(
+        on_host(host, argv, folder=application.path, user=application.user, timeout=seconds)
+        for host in application.hosts
+    )
+
+
+def on_each(name: str, commands: Sequence[Command], ask: Callable[[Command], Check]) -> Check:
+    """One answer for several machines: the worst of theirs, with the names of those that gave it."""
+    return worst(name, [(command.host, ask(command)) for command in commands])
+
+
+def worst(name: str, answers: Sequence[tuple[str, Check]]) -> Check:
+    """The worst of several machines' answers, each with its host; no host's name stands for this machine."""
+    verdict = max((check.verdict for _host, check in answers), key=_SEVERITY.index)
+    those = [(host, check) for host, check in answers if check.verdict is verdict]
+    told = "; ".join(f"{host}: {check.evidence}" if host else check.evidence for host, check in those)
+    return replace(those[0][1], name=name, evidence=told)
+
+
 def answer(command: Command, ask: Ask = captured) -> Answer:
     """What the command says; never raises for what keeps it from being asked."""
     try:
         ended, output = ask(command)
     except RestoreError as error:
-        return Answer(None, error.message)
-    return Answer(ended, output.decode(errors="replace"))
+        return Answer(None, error.message, command.host)
+    return Answer(ended, output.decode(errors="replace"), command.host)
 
 
 def succeeds(name: str, command: Command, hint: str, *, ask: Ask = captured, panel: Panel = Panel.VALIDATION) -> Check:

@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.application.hosts import read_file
 from engines.errors import RestoreError
+from engines.surroundings import Host
 from engines.text import size
 
 _LARGEST = 1_000_000  # bytes; a .env has a few hundred lines
@@ -35,6 +37,16 @@ def export(source: Path, to: Path) -> Exported:
             f"The application's settings {source} can't be read: {error.strerror}. Nothing was changed.",
             "Correct `env_file` in the configuration, or set it to false.",
         ) from error
+    return keep(content, str(source), to)
+
+
+def export_from(host: Host, source: Path, user: str | None, to: Path) -> Exported:
+    """The same of a file on a host."""
+    return keep(read_file(host, source, user, _LARGEST), f"{host.name}:{source}", to)
+
+
+def keep(content: bytes, source: str, to: Path) -> Exported:
+    """Write the settings, which came from `source`, into the new file `to`, 0600. Raises RestoreError."""
     if len(content) > _LARGEST:
         raise RestoreError(
             f"{source} is larger than {size(_LARGEST)}: these are no settings. Nothing was changed.",

@@ -8,11 +8,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from engines import checks
+from engines.application.deadline import deadline
 from engines.checks import Check, Panel
 from engines.text import drawable
 
@@ -46,7 +45,7 @@ def request(url: str, timeout: float = 10.0, expect_status: int = 200, expect_te
     late = threading.Event()
     try:
         connection.connect()
-        with _deadline(connection.sock, timeout - (time.monotonic() - begun), late):
+        with deadline(connection.sock, timeout - (time.monotonic() - begun)) as late:
             connection.request("GET", target, headers={"Accept": "*/*", "User-Agent": "reinstate"})
             response = connection.getresponse()
             body = response.read(_MOST)
@@ -58,27 +57,6 @@ def request(url: str, timeout: float = 10.0, expect_status: int = 200, expect_te
         return _failed(shown, TimeoutError() if late.is_set() else error, timeout)
     finally:
         connection.close()
-
-
-@contextmanager
-def _deadline(sock: socket.socket, seconds: float, late: threading.Event) -> Iterator[None]:
-    """Cut the connection after `seconds`: a socket's own timeout starts again with each byte that drips in."""
-
-    def cut() -> None:
-        late.set()
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # already closed
-
-    timer = threading.Timer(max(seconds, 0.0), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 def _judged(

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from engines.errors import Refused, RestoreError
-from engines.text import drawable
+from engines.errors import Refused
+from engines.secret_file import own_text
 
 _ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "r": "\r", "\\": "\\", "s": " ", '"': '"', "'": "'"}
-_LARGEST = 64 << 10  # bytes
 
 
 def read_options(path: Path, group: str = "client") -> Mapping[str, str]:
@@ -22,7 +21,7 @@ def read_options(path: Path, group: str = "client") -> Mapping[str, str]:
 
     Refused: a file that others can read, since it holds a password; and !include, which could lead anywhere.
     """
-    text = _own_text(path)
+    text = own_text(path, "The login file", "login", "an option file with [client], user and password")
     found: dict[str, str] = {}
     inside = ""
     for number, line in enumerate(text.splitlines(), start=1):
@@ -37,33 +36,6 @@ def read_options(path: Path, group: str = "client") -> Mapping[str, str]:
             name, _, value = stripped.partition("=")
             found[name.strip().lower().replace("_", "-").removeprefix("loose-")] = _value(value.strip())
     return found
-
-
-def _own_text(path: Path) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise RestoreError(
-            f"The login file {drawable(str(path))} can't be opened: {error.strerror}.",
-            "It is an option file with [client], user and password, mode 0600: `login` in the configuration names it.",
-        ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        facts = os.fstat(file.fileno())
-        if facts.st_mode & 0o077 or facts.st_uid not in (os.geteuid(), 0):
-            raise Refused(
-                f"The login file {drawable(str(path))} can be read by others, or belongs to another user. "
-                "It was not read.",
-                f"chmod 600 {drawable(str(path))}, and let it belong to whoever runs Reinstate.",
-            )
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise Refused(f"{drawable(str(path))} is too large for an option file.", "Name the right file as `login`.")
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        raise Refused(
-            f"{drawable(str(path))} is not text in UTF-8, so it is no option file.", "Name the right file as `login`."
-        ) from None
 
 
 def _value(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engines.application.commands import in_application
+from engines.application.commands import everywhere
 from engines.process import Command
 from engines.targets import Application
 
@@ -23,6 +23,7 @@ class Stopping:
     undo: str
     off: str = ""  # what is true, and checked, once it is stopped
     on: str = ""  # and once it is started again
+    asks_off: bool = False  # does its check say yes while it is off?
     note: str = ""  # {proof} stands for the step that proves that nobody uses the database
     without: str = ""  # what to do where no command is configured
 
@@ -41,12 +42,13 @@ STOPPING = (
         1,
         "freeze_deploys",
         "thaw_deploys",
-        "",
+        "freeze_check",
         "Freeze deploys",
         "Thaw deploys",
         "thaw deploys",
         off="deploys are frozen",
         on="deploys may start again",
+        asks_off=True,
         without="Tell the release manager, and note whom you told (n).",
     ),
     Stopping(
@@ -60,6 +62,7 @@ STOPPING = (
         "take the application out of maintenance mode",
         off="maintenance mode is on",
         on="maintenance mode is off",
+        asks_off=True,
         note="Web requests write too: what they wrote from here on would be lost.",
         without="Web requests write too: make sure that nobody reaches the application.",
     ),
@@ -93,7 +96,7 @@ STOPPING = (
 )
 
 
-def command_of(application: Application, key: str) -> Command | None:
-    """The configured command, ready to run; None where there is none."""
+def commands_of(application: Application, key: str) -> tuple[Command, ...]:
+    """The configured command, ready to run on each machine of the application; none where it is not configured."""
     argv: tuple[str, ...] = getattr(application, key) if key else ()
-    return in_application(application, argv) if argv else None
+    return everywhere(application, argv) if argv else ()

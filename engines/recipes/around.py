@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 from engines.application import commands, environment, health, logs
-from engines.checks import Check, Panel, fail, ok
+from engines.application.host_logs import fetched
+from engines.application.hosts import NOT_THERE, failed_told, file_name
+from engines.checks import Check, Panel, fail, ok, unknown
 from engines.errors import RestoreError
-from engines.recipes import serving
-from engines.recipes.application import STOPPING, Stopping, command_of
+from engines.process import Command
+from engines.recipes import afterwards, deploys, serving
+from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import standing
 from engines.session.plan import Step
@@ -35,6 +40,8 @@ def perform(work: Work, application: Application) -> Mapping[str, object]:
             return _run(work, application, key)
         case "scan":
             return _scan(work, application)
+        case "set":
+            return afterwards.set_again(work, application)
         case "prove":
             return _prove_running(work, application)
         case _:
@@ -42,11 +49,13 @@ def perform(work: Work, application: Application) -> Mapping[str, object]:
 
 
 def _turn(work: Work, application: Application, kind: Stopping, *, off: bool) -> Mapping[str, object]:
-    command = command_of(application, kind.stop if off else kind.start)
-    if command is None:
+    found = commands_of(application, kind.stop if off else kind.start)
+    if not found and kind.key == "deploys":
+        return deploys.turn(work, application, off=off)
+    if not found:
         raise RestoreError(f"{work.step.title} is not configured.", "Skip it, with a reason.")
     hint = "Its output is in the log. Mend it and try again (r), do it by hand and pass over it (p), or undo (u)."
-    work.must(command, work.step.title, hint)
+    _run_everywhere(work, found, hint)
     check = standing(application, kind, off=off)
     if check is None:
         return {"message": "the command succeeded; nothing is configured that would prove its effect"}
@@ -56,12 +65,42 @@ def _turn(work: Work, application: Application, kind: Stopping, *, off: bool) ->
     return {"message": f"{check.name}: {check.evidence}"}
 
 
+def _run_everywhere(work: Work, found: Sequence[Command], hint: str) -> None:
+    """On each machine, also where it failed on one before: what is to be stopped is stopped wherever it can be."""
+    if len(found) == 1 and not found[0].host:
+        work.must(found[0], work.step.title, hint)
+        return
+    ended = [(command, work.run(command)) for command in found]
+    wrong = [failed_told(command, end) for command, end in ended if not end.ok]
+    if wrong:
+        done = [command.host for command, end in ended if end.ok]
+        rest = f" Done on {', '.join(done)}." if done else ""
+        raise RestoreError(f"{work.step.title} failed on {'; '.join(wrong)}.{rest}", hint)
+
+
 def _export(work: Work, application: Application) -> Mapping[str, object]:
     if application.env_file is None:
         raise RestoreError("No settings file is configured.", "Skip it, with a reason.")
+    if application.hosts:
+        return _export_from_hosts(work, application, application.env_file)
     found = environment.export(application.env_file, work.folder / "private" / "env")
     told = f"{len(found.names)} settings, sha256 {found.sha256[:16]}…; kept in private/env until the session ends"
     return {"sha256": found.sha256, "names": list(found.names), "message": told}
+
+
+def _export_from_hosts(work: Work, application: Application, path: Path) -> Mapping[str, object]:
+    found = {
+        host.name: environment.export_from(
+            host, path, application.user, work.folder / "private" / f"env-{file_name(host)}"
+        )
+        for host in application.hosts
+    }
+    for address, one in found.items():
+        work.say(f"{address}: {len(one.names)} settings, sha256 {one.sha256[:16]}…")
+    hashes = {one.sha256 for one in found.values()}
+    same = "the same everywhere" if len(hashes) == 1 else "they are not the same everywhere"
+    told = f"settings of {', '.join(found)}: {same}; kept in private/ until the session ends"
+    return {"hosts": {address: one.sha256 for address, one in found.items()}, "message": told}
 
 
 _MEND = "Its output is in the log. Mend it and check again, or override by name."
@@ -69,18 +108,26 @@ _MEND = "Its output is in the log. Mend it and check again, or override by name.
 
 def _run(work: Work, application: Application, key: str) -> Mapping[str, object]:
     found: list[Check] = []
-    command = command_of(application, key)
-    if command is not None and key == "migrations":
-        found.append(work.check(commands.migrations(command)))
-    elif command is not None:
-        ended = work.run(command)
-        told = ok(key, ended.reason, Panel.VALIDATION) if ended.ok else fail(key, ended.reason, _MEND, Panel.VALIDATION)
-        found.append(work.check(told))
+    configured = commands_of(application, key)
+    if configured and key == "migrations":
+        found.append(work.check(commands.on_each(key, configured, commands.migrations)))
+    elif configured:
+        found.append(work.check(commands.on_each(key, configured, lambda command: _ran(work, key, command))))
     if key == "health" and application.health_url:
         found.append(work.check(_address(application.health_url)))
     if key == "health":
         found += [work.check(check) for check in serving.smoke(application, work.state)]
     return {"message": "; ".join(f"{check.name} {check.verdict}: {check.evidence}" for check in found)}
+
+
+def _ran(work: Work, key: str, command: Command) -> Check:
+    """A command whose output belongs into the step's log."""
+    ended = work.run(command)
+    if ended.ok:
+        return ok(key, ended.reason, Panel.VALIDATION)
+    if command.host and ended.exit == NOT_THERE:
+        return unknown(key, f"not asked ({ended.reason})", _MEND, Panel.VALIDATION)
+    return fail(key, ended.reason, _MEND, Panel.VALIDATION)
 
 
 def _address(url: str) -> Check:
@@ -108,7 +155,7 @@ def _recent(application: Application, state: SessionState) -> logs.LogScan:
     since = max((at for at in live if at is not None), default=None)
     incident = incident_of(state)
     if incident is None:
-        return logs.recent(application, utc_now(), since)
+        return _searched(application, since)
     told = incident.logs
     wider = replace(
         application,
@@ -116,7 +163,12 @@ def _recent(application: Application, state: SessionState) -> logs.LogScan:
         log_window=told.window or application.log_window,
         log_ignore=(*application.log_ignore, *told.allow),
     )
-    return logs.recent(wider, utc_now(), since, told.deny)
+    return _searched(wider, since, told.deny)
+
+
+def _searched(application: Application, since: datetime | None, deny: Sequence[str] = ()) -> logs.LogScan:
+    with fetched(application) as there:
+        return there.named(logs.recent(there.application, utc_now(), since, deny))
 
 
 def _accepted(state: SessionState) -> int:
@@ -130,14 +182,18 @@ def check_again(name: str, application: Application, state: SessionState) -> Che
     again = serving.check_again(name, application, state)
     if again is not None:
         return again
+    if (again := deploys.check_again(name, application)) is not None:
+        return again
     if name == "application log":
         return logs.check(_recent(application, state), _accepted(state))
     if name == "health address" and application.health_url:
         return _address(application.health_url)
-    command = command_of(application, name) if name in ("migrations", "smoke", "health") else None
-    if command is None:
+    configured = commands_of(application, name) if name in ("migrations", "smoke", "health") else ()
+    if not configured:
         return None
-    return commands.migrations(command) if name == "migrations" else commands.succeeds(name, command, _MEND)
+    if name == "migrations":
+        return commands.on_each(name, configured, commands.migrations)
+    return commands.on_each(name, configured, lambda command: commands.succeeds(name, command, _MEND))
 
 
 def probe(step: Step, application: Application) -> Finding:
@@ -150,4 +206,6 @@ def probe(step: Step, application: Application) -> Finding:
             done = not check.verdict.blocks
             return Finding(done, f"{check.name}: {check.verdict}, {check.evidence}")
         return Finding(False, "whether its command had its effect can't be told; doing it again does no harm")
+    if step.action == afterwards.AGAIN:
+        return Finding(False, "it sets what is set again: doing it again does no harm")
     return Finding(False, "it only asks: it is asked again")

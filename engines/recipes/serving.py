@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from engines import checks
 from engines.application import commands, health
-from engines.application.commands import in_application
+from engines.application.commands import everywhere
 from engines.checks import Check, Panel
 from engines.incident import About, Incident, Smoke, Stopped
-from engines.process import shown
-from engines.recipes.application import STOPPING, Stopping, command_of
+from engines.process import Command, shown
+from engines.recipes import deploys
+from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.session.state import SessionState, Status
 from engines.targets import Application
@@ -20,18 +21,14 @@ _SIGNAL = "queue:restart"  # ends workers that a supervisor starts again: there 
 
 
 def standing(application: Application, kind: Stopping, *, off: bool) -> Check | None:
-    """Is it really off, or on again? None where no command can tell.
-
-    Maintenance's question is asked the other way round: it is yes while off.
-    """
-    command = command_of(application, kind.check)
-    if command is None:
-        return None
+    """Is it really off, or on again? None where nothing can tell. Some are asked whether they are off, others on."""
+    asked = commands_of(application, kind.check)
+    if not asked:
+        return deploys.standing(application, off=off) if kind.key == "deploys" else None
     name = kind.off if off else kind.on
     hint = f"Look why, see to it by hand that {name}, and check again."
-    yes_means_off = kind.key == "maintenance"
-    ask = commands.succeeds if off == yes_means_off else commands.denies
-    return ask(name, command, hint)
+    ask = commands.succeeds if off == kind.asks_off else commands.denies
+    return commands.on_each(name, asked, lambda command: ask(name, command, hint))
 
 
 def running_again(application: Application, state: SessionState) -> Iterator[Check]:
@@ -54,17 +51,23 @@ def shows_smoke(incident: Incident | None, application: Application) -> tuple[st
     """The report's smoke tests as the plan shows them."""
     tests = incident.smoke if incident else ()
     return tuple(
-        f"{test.name}: {shown(in_application(application, test.command)) if test.command else f'GET {test.url}'}"
+        f"{test.name}: {'; '.join(_shown(application, test.command)) if test.command else f'GET {test.url}'}"
         for test in tests
     )
 
 
 def shows_running(incident: Incident | None, application: Application) -> tuple[str, ...]:
     """What is asked, as the plan shows it."""
-    asked = [command_of(application, kind.check) for kind in STOPPING]
-    asked += [in_application(application, one.proof) for one in (incident.stopped if incident else ()) if one.proof]
-    lines = tuple(shown(command) for command in asked if command is not None)
+    asked = [shown(command) for kind in STOPPING for command in commands_of(application, kind.check)]
+    proofs = [one.proof for one in (incident.stopped if incident else ()) if one.proof]
+    lines = (*asked, *(line for proof in proofs for line in _shown(application, proof)))
+    if deploys.way_of(application) is deploys.Way.WORKFLOW:
+        lines += deploys.shows(application, off=False)[1:]
     return lines or ("look whether a start followed each stop; no command is configured that would prove it",)
+
+
+def _shown(application: Application, argv: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(shown, everywhere(application, argv)))
 
 
 def check_again(name: str, application: Application, state: SessionState) -> Check | None:
@@ -120,7 +123,10 @@ def _back(stopped: Stopped, application: Application) -> Check:
         hint = "Look by hand; then the incident commander overrides by name, with how it is known to run."
         return checks.unknown(_back_name(stopped), evidence, hint, Panel.VALIDATION)
     hint = "It was stopped during the incident: start it again, then check again."
-    return commands.succeeds(_back_name(stopped), in_application(application, stopped.proof), hint)
+    name = _back_name(stopped)
+    return commands.on_each(
+        name, everywhere(application, stopped.proof), lambda command: commands.succeeds(name, command, hint)
+    )
 
 
 def _smoke_name(test: Smoke) -> str:
@@ -131,7 +137,15 @@ def _smoke(test: Smoke, application: Application) -> Check:
     name, seconds = _smoke_name(test), test.timeout.total_seconds()
     if test.url is not None:
         return replace(health.request(test.url, seconds, expect_text=test.expect), name=name)
-    said = commands.answer(replace(in_application(application, test.command), timeout=seconds))
+    return commands.on_each(
+        name,
+        everywhere(application, test.command),
+        lambda command: _smoke_on(name, test, replace(command, timeout=seconds)),
+    )
+
+
+def _smoke_on(name: str, test: Smoke, command: Command) -> Check:
+    said = commands.answer(command)
     if not said.known:
         return checks.unknown(name, said.evidence, "Correct the command in the incident report.", Panel.VALIDATION)
     hint = "Mend it and check again, or override by name."

@@ -6,12 +6,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
-from engines.recipes import measuring
-from engines.recipes.application import STOPPING, Stopping, command_of
+from engines.recipes import afterwards, deploys, measuring
+from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import shows_running, shows_smoke
 from engines.session.plan import (
@@ -25,7 +26,7 @@ from engines.session.plan import (
     TargetIdentity,
 )
 from engines.session.state import SessionState, Status
-from engines.targets import Target
+from engines.targets import Application, Target
 from engines.text import parse_stamp, stamp, utc_now
 
 CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
@@ -33,16 +34,16 @@ CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
 
 def stop_step(kind: Stopping, target: Target, phase: str = "3", after: int = 0) -> Step:
     """`after`: how many steps the phase has before the first of these."""
-    run = command_of(target.application, kind.stop)
+    shows = shows_turn(target.application, kind, off=True)
     return Step(
         id=f"{phase}.{after + kind.number}",
         title=kind.stop_title,
         action=kind.stop_action,
-        shows=(shown(run),) if run else ("not configured",),
+        shows=shows or ("not configured",),
         undo=kind.undo,
-        note=(kind.note if run else kind.without).format(proof=f"{phase}.{after + 5}"),
-        gates=(CONFIRM,),
-        configured=run is not None,
+        note=(kind.note if shows else kind.without).format(proof=f"{phase}.{after + 5}"),
+        gates=(turn_gate(target.application, kind, off=True),),
+        configured=bool(shows),
         optional=True,
         halts=True,
         params={"key": kind.key},
@@ -50,26 +51,38 @@ def stop_step(kind: Stopping, target: Target, phase: str = "3", after: int = 0) 
 
 
 def start_step(kind: Stopping, target: Target, phase: str = "4") -> Step:
-    run = command_of(target.application, kind.start)
+    shows = shows_turn(target.application, kind, off=False)
     number = 9 - kind.number  # started in the opposite order: 4.5 to 4.8
     return Step(
         id=f"{phase}.{number}",
         title=kind.start_title,
         action=kind.start_action,
-        shows=(shown(run),) if run else ("not configured",),
-        gates=(CONFIRM,),
-        configured=run is not None,
+        shows=shows or ("not configured",),
+        gates=(turn_gate(target.application, kind, off=False),),
+        configured=bool(shows),
         optional=True,
         params={"key": kind.key, "puts_right": kind.stop_action},
     )
+
+
+def shows_turn(application: Application, kind: Stopping, *, off: bool) -> tuple[str, ...]:
+    """What stops or starts it, exactly; nothing where nothing is configured."""
+    run = commands_of(application, kind.stop if off else kind.start)
+    if run:
+        return tuple(map(shown, run))
+    return deploys.shows(application, off=off) if kind.key == "deploys" else ()
+
+
+def turn_gate(application: Application, kind: Stopping, *, off: bool) -> Gate:
+    by_word = kind.key == "deploys" and deploys.way_of(application) is deploys.Way.NOTICE
+    return deploys.notice(application, off=off) if by_word else CONFIRM
 
 
 def command_step(
     step_id: str, title: str, key: str, target: Target, note: str = "", more: tuple[str, ...] = ()
 ) -> Step:
     """`more`: what the step does beside the configured command."""
-    run = command_of(target.application, key)
-    shows: tuple[str, ...] = (shown(run),) if run else ()
+    shows = tuple(map(shown, commands_of(target.application, key)))
     if key == "health" and target.application.health_url:
         shows += (f"GET {target.application.health_url}",)
     shows += more
@@ -86,16 +99,25 @@ def command_step(
 
 
 def export_step(step_id: str, target: Target) -> Step:
+    env_file = target.application.env_file
+    where = ", ".join(_on_hosts(target.application, (env_file,) if env_file else ()))
     return Step(
         id=step_id,
         title="Export the application's settings",
         action="export-env",
-        shows=(f"copy {target.application.env_file} into the session's private folder, 0600; removed at its end",)
+        shows=(f"copy {where} into the session's private folder, 0600; removed at its end",)
         if target.application.env_file
         else ("not configured",),
         configured=target.application.env_file is not None,
         optional=True,
     )
+
+
+def _on_hosts(application: Application, paths: Sequence[Path]) -> tuple[str, ...]:
+    """The files as the plan names them: with their host, where they are not on this machine."""
+    if not application.hosts:
+        return tuple(map(str, paths))
+    return tuple(f"{host.name}:{path}" for host in application.hosts for path in paths)
 
 
 def handing_back(target: Target, clearing: str, incident: Incident | None = None) -> tuple[Step, ...]:
@@ -113,7 +135,8 @@ def handing_back(target: Target, clearing: str, incident: Incident | None = None
             id="4.10",
             title="Read the application's log",
             action="scan-log",
-            shows=tuple(f"look for errors in {log}" for log in logs) or ("no log is configured",),
+            shows=tuple(f"look for errors in {log}" for log in _on_hosts(application, logs))
+            or ("no log is configured",),
             configured=bool(logs),
             gates=(CONFIRM,),
             optional=True,
@@ -126,8 +149,9 @@ def handing_back(target: Target, clearing: str, incident: Incident | None = None
             note="What was stopped and is not proven to run blocks sign-off.",
             gates=(CONFIRM,),
         ),
-        measuring.metrics_step("4.12", target, incident),
-        measuring.functional_step("4.13", target),
+        afterwards.backup_step("4.12", target),
+        measuring.metrics_step("4.13", target, incident),
+        measuring.functional_step("4.14", target),
         Step(
             id="5.1",
             title="Sign off",
@@ -236,7 +260,10 @@ def way_back(state: SessionState, target: Target, *, changed: bool, written: Seq
         kind
         for kind in STOPPING
         if changed
-        and (_may_be_started(state, kind) or (command_of(target.application, kind.stop) and not is_down(state, kind)))
+        and (
+            _may_be_started(state, kind)
+            or (shows_turn(target.application, kind, off=True) and not is_down(state, kind))
+        )
     ]
     starts = [kind for kind in reversed(STOPPING) if kind in stops or state.did(kind.stop_action)]
     untouched = any(NOTHING_DISCARDED in line for line in written)

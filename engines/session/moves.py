@@ -33,6 +33,7 @@ class AskKind(StrEnum):
     APPROVE = "approve"
     CONFIRM = "confirm"
     TYPED = "typed"
+    TOLD = "told"
     ACCEPT = "accept"
     SIGN_OFF = "sign-off"
     DECIDE = "decide"  # a step failed or its outcome is unknown: again, skip, undo, abandon
@@ -349,9 +350,13 @@ def _check_give(state: SessionState, give: c.Give, actor: Actor, now: datetime) 
         name = str(state.begun.target.get("name", ""))
         if give.text != name:
             raise Refused("That is not the target's name. Nothing was changed.", f"Type {name} exactly.")
+    if give.gate is GateKind.TOLD and len(give.text.strip()) < 3:
+        raise Refused(
+            "Whom you told goes into the record. Nothing was changed.", "Type their name, and how you told them."
+        )
     if give.gate in (GateKind.ACCEPT, GateKind.SIGN_OFF):
         who = speaker(state, actor, give.name)
-        check_established(state, who, give.break_glass)
+        check_established(state, who, give.break_glass if give.gate is GateKind.ACCEPT else "")  # a sign-off can wait
         check_name(state, give.role, who)
         if give.gate is GateKind.ACCEPT:
             check_not_own(state, who.name, "accept a risk of their own restore", give.break_glass)

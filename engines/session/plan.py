@@ -26,6 +26,7 @@ class PlanKind(StrEnum):
 class GateKind(StrEnum):
     CONFIRM = "confirm"  # the operator's key
     TYPED = "typed"  # the operator types the target's name
+    TOLD = "told"  # the operator types whom they have told
     ACCEPT = "accept"  # a role accepts a stated risk, by name
     SIGN_OFF = "sign-off"  # a role says, by name, that the work is right
 

@@ -25,6 +25,7 @@ from engines.text import clock, count, drawable, duration, parse_stamp, size, sp
 
 _SAID = {
     GateKind.TYPED: "typed the target's name for",
+    GateKind.TOLD: "told somebody, as said there, for",
     GateKind.ACCEPT: "accepted the risk of",
     GateKind.SIGN_OFF: "signed off",
 }

@@ -97,6 +97,7 @@ from engines.text import stamp, utc_now
 
 BEGIN = "begin.json"
 REFUSED = "refused.json"
+UNREMINDED = 60.0  # seconds until a reminder that could not be kept is tried again
 MOST_REJECTED = 20  # refusals of one other login that are kept: a journal is not for anybody to fill
 # After these the record is written again; the others are details that the next of these brings along.
 _RECORDED = (
@@ -381,10 +382,15 @@ class Runner:
         """Until something happened, or somebody has to be reminded of something."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds_to_next(self.state, self._now()))
-        with self._lock:
-            reminded = due(self.state, self._now())
-            if reminded is not None:
-                self.record(reminded)
+        try:
+            with self._lock:
+                reminded = due(self.state, self._now())
+                if reminded is not None:
+                    self.record(reminded)
+        except RestoreError as error:  # a full disk must not end a session over a reminder
+            self._complain(error.message)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), UNREMINDED)
 
     async def _make(self, move: MakePlan | Start | PassOver | End) -> None:
         match move:

@@ -106,7 +106,7 @@ def test_a_whole_session_is_typed_with_slips_and_taken_up_again(prepare_job: Pre
         person.reads("REFUSED: ", "shop")
         assert not job.state.did_anything_destructive
         person.goes_live()
-        person.goes_on("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7", "4.11")
+        person.goes_on("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7", "4.11", "4.12")
         person.reads("The application owner tries by hand and answers (f): authentication, payment flow")
         for tried in ("authentication", "payment flow", "reporting dashboard"):
             person.says("f", to="[f answer what the owner tried")
@@ -151,7 +151,7 @@ def test_checks_that_failed_are_mended_and_asked_again_and_the_incidents_own_err
         person.reads("FAIL    health: exit 1", "OK      health address: ")
         person.goes_on("4.10")
         person.reads("no unexpected error in 0 entries")
-        person.goes_on("4.11")
+        person.goes_on("4.11", "4.12")
         person.reads("2 checks block: smoke, health.")
         (job.app.folder / "storage" / "mended").touch()
         for name in ("smoke", "health"):

@@ -89,7 +89,7 @@ def test_the_step_goes_on_and_attach_takes_the_keyboard_again(
         again.confirms("3.4", "3.5", "3.6")
         if cut is drop_the_line:  # once to the very end
             again.goes_live("3.7", TARGET)
-            again.confirms("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7", "4.11")
+            again.confirms("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7", "4.11", "4.12")
             again.signs_off("application owner", OWNER)
             again.signs_off("incident commander", COMMANDER)
             again.sees("The session is over: signed off")

@@ -21,6 +21,7 @@ from engines.config import Application, Approval, Config, Environment, MysqlTarg
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
+from engines.surroundings import GitHub, Host
 from engines.values import duration_text
 from engines.watched import Prometheus
 
@@ -32,8 +33,31 @@ environment = "local"
 database = "database/database.sqlite"
 backups = "/srv/backups"
 """
-DOCUMENTED = (Config, Approval, Person, Channel, Review, SqliteTarget, MysqlTarget, Prometheus, Application)
-TABLES_OF_THEIR_OWN = {"target", "person", "approval", "application", "notify", "review", "prometheus", "metric"}
+DOCUMENTED = (
+    Config,
+    Approval,
+    Person,
+    Channel,
+    Review,
+    SqliteTarget,
+    MysqlTarget,
+    Prometheus,
+    Application,
+    Host,
+    GitHub,
+)
+TABLES_OF_THEIR_OWN = {
+    "target",
+    "person",
+    "approval",
+    "application",
+    "notify",
+    "review",
+    "prometheus",
+    "metric",
+    "host",
+    "github",
+}
 
 
 def load(text: str, folder: Path) -> Config:
@@ -457,6 +481,29 @@ def test_a_privileged_run_refuses_a_state_folder_that_others_can_write(
     with pytest.raises(ConfigError) as refusal:
         config.load(path, privileged=True)
     assert any(f"{state} can be written by everybody" in p.message for p in refusal.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong"),
+    [
+        ('[target.shop.application.github]\nrepository = "shop"', "github.repository"),
+        ('[target.shop.application.github]\nrepository = "a/b"\napi = "http://github.corp/api/v3"', "github.api"),
+        ('[target.shop.application.github]\nrepository = "a/b"\ntoken_file = "token"', "github.token_file"),
+        ('[target.shop.application.github]\nrepository = "a/b"\ntoken_variable = "ghp_1-2"', "github.token_variable"),
+        ('[target.shop.application.github]\nrepository = "a/b"\nworkflow = "../deploy.yml"', "github.workflow"),
+        ('freeze_check = ["true"]\n[target.shop.application.github]\nrepository = "a/b"', "freeze_deploys"),
+        ('[[target.shop.application.host]]\naddress = "-oProxyCommand=x"', "host[1].address"),
+        ('[[target.shop.application.host]]\naddress = "a b"', "host[1].address"),
+        ('[[target.shop.application.host]]\naddress = "a"\nidentity = "key"', "host[1].identity"),
+        ('[[target.shop.application.host]]\naddress = "a"\n' * 2, "host[2].address"),
+        ("skip_ids = -1", "skip_ids"),
+    ],
+)
+def test_what_stands_around_an_application_is_refused_where_it_can_not_be_meant(
+    written: str, wrong: str, tmp_path: Path
+) -> None:
+    text = f'{LEAST}[target.shop.application]\npath = "/srv/shop"\nframework = "none"\n{written}\n'
+    assert [problem.key for problem in refused(text, tmp_path)] == [f"target.shop.application.{wrong}"]
 
 
 # --- the example and the documentation

@@ -103,7 +103,7 @@ def is_one_clear_error(said: Said, code: int) -> None:
     assert sum(line.startswith("reinstate: ") for line in lines) == 1, said.err
     assert len(lines) >= 2, said.err
     assert re.fullmatch(r"  \S.*", lines[-1]), said.err
-    assert len(said.all) < 8000, len(said.all)
+    assert len(said.all) < 9000, len(said.all)
 
 
 def is_drawable(said: Said) -> bool:

@@ -223,13 +223,13 @@ class Story:
         return self.ready().approved().ran("3.2", "3.3", "3.5", "3.6")
 
     def replaced(self) -> Story:
-        return self.stopped().ran("3.7")
+        return self.stopped().ran("3.7", "3.8")
 
     def compared(self, rows: tuple[e.GridRow, ...] = RIGHT) -> Story:
         return self.replaced().ran("4.1").tell(e.GridMade("live database", rows))
 
     def handed_over(self) -> Story:
-        return self.compared().ran("4.2", "4.3", "4.6", "4.7", "4.9", "4.10", "4.11")
+        return self.compared().ran("4.2", "4.3", "4.6", "4.7", "4.9", "4.10", "4.11", "4.12")
 
 
 def backup(hours: int, status: Status, evidence: str = "", **more: object) -> Backup:

@@ -173,7 +173,7 @@ def test_a_finished_session_is_shown_verified_exported_and_its_snapshot_pruned(w
         description.write_text(text.replace(kept, past))
     assert "due since" in reinstate(world, "prune", "box").out
     assert "removed" in reinstate(world, "prune", "box", "--yes").out
-    assert [row["kind"] for row in json_of(world, "backups")["backups"]] == ["dump"]
+    assert [row["kind"] for row in json_of(world, "backups")["backups"]] == ["dump", "dump"], "one is new"
 
 
 # -- bad input --------------------------------------------------------------------------------------------------

@@ -30,4 +30,5 @@ class Found:
     reaches: datetime | None = None  # the last transaction that comes back
     reach_known: bool = True  # False: how far the replay comes is known once the logs have been read
     estimate: float | None = None  # seconds
+    table_names: tuple[str, ...] = ()  # of the dump; none before it has been read
     details: Mapping[str, str] = field(default_factory=dict)

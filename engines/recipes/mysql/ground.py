@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engines import checks
-from engines.application.probe import configured
+from engines.application.probe import configured, reached
 from engines.backups import kept as in_bucket
 from engines.checks import Check
 from engines.errors import RestoreError
@@ -25,7 +25,7 @@ from engines.mysql.intent import Intent
 from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
-from engines.recipes import points, report, used
+from engines.recipes import deploys, points, report, used
 from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
@@ -285,8 +285,10 @@ def all_checks(
         yield readiness.right_server(found.server, str(planned) if planned else None)
     else:
         yield from _of_the_dump(target, found, dump, intent, planned)
+    yield from reached(target.application)
     for check in configured(target.application):
         yield replace(check, name=f"command {check.name}")
+    yield from deploys.ready(target.application)
     yield survival_check(survival())
     names = (target.database, target.name)
     hosts = tuple(one for one in (target.host, found.server.hostname) if one)

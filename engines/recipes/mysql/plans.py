@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engines.people import Role
-from engines.recipes import trust
+from engines.recipes import afterwards, trust
 from engines.recipes.application import STOPPING
 from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.facts import Found
+from engines.recipes.mysql.told import SQL
 from engines.recipes.mysql.until import told, until_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.report import not_asked
@@ -88,6 +89,7 @@ def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan
     """The recovery, in order: staged beside the live schema, or in its place."""
     incident = incident_of(state)
     steps = _staged(target, found) if found.staged else _in_place(target, found)
+    begin = afterwards.Next("3", len(steps) + 1)
     backup = trust.identity(state, found.dump_size, found.sha256)
     return make_plan(
         state,
@@ -95,6 +97,7 @@ def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan
         PlanKind.RESTORE,
         (
             *steps,
+            *afterwards.steps(state, target, SQL, found.table_names, begin),
             Step(
                 id="4.1",
                 title="Compare the live schema with the incident report",
@@ -313,7 +316,7 @@ def undo_plan(
                 shows=(f"{how}: {target.database} on {reach.place_of(target)}",),
                 gates=(Gate(GateKind.TYPED, Role.OPERATOR, "Type the target's name to put the old schema back."),),
                 destructive=True,
-                params={"puts_right": "swap" if swapped else "load replay"},
+                params={"puts_right": f"{'swap' if swapped else 'load replay'} {afterwards.CHANGES}"},
             ),
             Step(
                 id="6.8",

@@ -18,8 +18,8 @@ from engines.mysql.replay import programs as replaying
 from engines.mysql.replication import logging_told
 from engines.mysql.schema import ghosts
 from engines.mysql.stage.swap import position
-from engines.recipes import around, measuring
-from engines.recipes.mysql import ground, loading, plans, reach, staging, undoing, validating
+from engines.recipes import afterwards, around, measuring
+from engines.recipes.mysql import ground, loading, plans, reach, rewound, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
 from engines.recipes.mysql.opened import end_earlier, turn_off, turned_on
@@ -50,6 +50,10 @@ ACTIONS: Mapping[str, Action] = {
     "swap": loading.go_live,
     "compare-live": validating.compare_live,
     "look-at-replicas": validating.look_at_replicas,
+    afterwards.JOBS: rewound.put_aside,
+    afterwards.SESSIONS: rewound.put_aside,
+    afterwards.IDS: rewound.skip_ids,
+    afterwards.BACKUP: rewound.take_backup,
     measuring.METRICS: measuring.perform,
     measuring.FUNCTIONAL: measuring.perform,
     "agree": lambda _work, _target: {},
@@ -146,6 +150,7 @@ class MysqlRecipe:
         target = self._target
         again = (
             validating.check_again(name, target, state)
+            or afterwards.check_again(name, target, state)
             or around.check_again(name, target.application, state)
             or measuring.check_again(name, target, state)
             or next((check for check in ground.all_checks(target, state) if check.name == name), None)
@@ -178,6 +183,7 @@ def find_out(state: SessionState, target: MysqlTarget) -> Found:
         dump_size=staged.size,
         sha256=staged.sha256,
         tables=len(dump.tables),
+        table_names=tuple(table.name for table in dump.tables),
         way=ground.way_of(target),
         logging=logging_told(now.server, intent),
         staged=is_staged,

@@ -29,6 +29,7 @@ class Found:
     live_size: int
     rate: float | None  # bytes per second, as staging measured it
     details: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[str, ...] = ()  # of the staged copy
     user: str | None = None  # who the application runs as, where that is configured
 
     @property
@@ -105,6 +106,7 @@ def find_out(state: SessionState, target: SqliteTarget) -> Found:
         live_size=live.identity.size if live.identity else 0,
         rate=float(rate) if isinstance(rate, int | float) and rate > 0 else None,
         details=describe(live),
+        tables=tuple(table.table for table in recall(state, "prove", "proof", Proof).tables),
         user=target.application.user,
     )
 

@@ -11,11 +11,12 @@ from functools import partial
 import msgspec
 
 from engines import checks
-from engines.application.probe import configured
+from engines.application.probe import configured, reached
 from engines.backups.catalogue import read
 from engines.checks import Check, Verdict
 from engines.errors import RestoreError
 from engines.hooks import Progress, Stop, never, unmeasured
+from engines.recipes import deploys
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.recipes.sqlite.facts import describe, told_rows
 from engines.session.launch import survival, survival_check
@@ -85,8 +86,10 @@ def _ground(
     uid, gid, groups = writer(target, live)
     yield from replaceable(str(target.database), uid, gid, groups)
     yield _open_now(target)
+    yield from reached(target.application)
     for check in configured(target.application):
         yield _as_things_are(replace(check, name=f"command {check.name}"), live)
+    yield from deploys.ready(target.application)
     yield survival_check(survival())
     names = (str(target.database), target.database.name, target.name)
     yield right_target(target.environment, target.engine, names, incident_of(state))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engines.people import Role
-from engines.recipes import trust
+from engines.recipes import afterwards, trust
 from engines.recipes.application import STOPPING
 from engines.recipes.readiness import incident_of
 from engines.recipes.report import not_asked
+from engines.recipes.sqlite import rewound
 from engines.recipes.sqlite.facts import Found
 from engines.recipes.steps import (
     CONFIRM,
@@ -82,6 +83,7 @@ def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Pla
         _prove_unused("3.5", target),
         _keep("3.6", target, found),
         _replace("3.7", target, found),
+        *afterwards.steps(state, target, rewound.SQL, found.tables, afterwards.Next("3", 8)),
         Step(
             id="4.1",
             title="Compare the live database with the incident report",
@@ -141,7 +143,7 @@ def undo_plan(
                 shows=(f"rename the kept file back to {target.database}, with its owner, mode and journal mode",),
                 gates=(Gate(GateKind.TYPED, Role.OPERATOR, "Type the target's name to put the old database back."),),
                 destructive=True,
-                params={"puts_right": "replace"},
+                params={"puts_right": f"replace {afterwards.CHANGES}"},
             ),
             Step(
                 id="6.8",

@@ -9,8 +9,8 @@ import msgspec
 
 from engines.checks import Check
 from engines.errors import RestoreError
-from engines.recipes import around, measuring
-from engines.recipes.sqlite import ground, plans, replacing, undoing, validating
+from engines.recipes import afterwards, around, measuring
+from engines.recipes.sqlite import ground, plans, replacing, rewound, undoing, validating
 from engines.recipes.sqlite.facts import describe, find_out, planned_swap
 from engines.session.plan import Plan, Step
 from engines.session.recipe import Finding
@@ -35,6 +35,10 @@ ACTIONS: Mapping[str, Action] = {
     "replace": replacing.go_live,
     "compare-live": validating.compare_live,
     "write-probe": validating.try_to_write,
+    afterwards.JOBS: rewound.put_aside,
+    afterwards.SESSIONS: rewound.put_aside,
+    afterwards.IDS: rewound.skip_ids,
+    afterwards.BACKUP: rewound.take_backup,
     measuring.METRICS: measuring.perform,
     measuring.FUNCTIONAL: measuring.perform,
     "agree": lambda _work, _target: {},
@@ -94,6 +98,7 @@ class SqliteRecipe:
     def check(self, name: str, state: SessionState) -> Check:
         again = (
             validating.check_again(name, self._target, state)
+            or afterwards.check_again(name, self._target, state)
             or around.check_again(name, self._target.application, state)
             or measuring.check_again(name, self._target, state)
             or next((check for check in ground.all_checks(self._target, state) if check.name == name), None)

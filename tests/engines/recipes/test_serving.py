@@ -118,6 +118,17 @@ def test_what_the_incident_stopped_is_proven_back_or_somebody_says_so_by_name(ap
         assert again.verdict is check.verdict
 
 
+def test_deploys_frozen_by_a_command_are_proven_thawed_where_a_command_can_tell(application: Application) -> None:
+    frozen = replace(application, freeze_deploys=("touch", "frozen"), thaw_deploys=("rm", "-f", "frozen"))
+    assert found(frozen, *done("3.1"))["deploys may start again"].verdict is Verdict.FAIL
+    assert found(frozen, *done("3.1", "4.8")) == {}, "the step is all there is to go by"
+    telling = replace(frozen, freeze_check=("test", "-e", "frozen"))
+    (telling.path / "frozen").touch()
+    assert found(telling, *done("3.1", "4.8"))["deploys may start again"].verdict is Verdict.FAIL
+    (telling.path / "frozen").unlink()
+    assert found(telling, *done("3.1"))["deploys may start again"].verdict is Verdict.OK
+
+
 class _Page(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)

@@ -479,6 +479,16 @@ def test_where_typed_names_do_not_count_breaking_the_glass_still_does_with_ones_
     assert "asserted = false" in refusal(state, c.Approve(SELF.digest, "Ines Cruz", "she is asleep")).message
 
 
+def test_a_sign_off_is_no_glass_to_break() -> None:
+    both = tuple(
+        {**person, "roles": ["database operator", "application owner"]} if person["name"] == "ana" else person
+        for person in PEOPLE
+    )
+    state = state_of(begun(approval=REFUSING, people=both), *AT_51[1:])
+    typed = c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "ana", "", "nobody answers the phone")
+    assert "asserted = false" in refusal(state, typed).message
+
+
 def test_a_login_has_the_roles_of_its_own_person_and_not_of_somebody_with_that_name() -> None:
     people = (
         {"name": "ana", "login": "ana-op", "roles": ["database operator"]},
