@@ -159,7 +159,7 @@ def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
     path.write_text(TABLE)
     path.chmod(0o666)
     tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
+    for parent in tmp_path.parents[:3]:
         parent.chmod(0o755)
     edit = proposed(path, LINE)
     with someone_else(), pytest.raises(Refused, match="can't be written"):

@@ -14,6 +14,7 @@ from engines.notify import About, Channel
 from engines.people import Role
 from engines.session import commands as c
 from engines.session import events as e
+from engines.session.moves import AskKind
 from engines.session.notices import text_of, unsent
 from engines.session.plan import GateKind, LossWindow, PlanKind
 from engines.session.report import report
@@ -30,7 +31,7 @@ from tests.engines.session.examples import (
     state_of,
     step,
 )
-from tests.engines.session.toy_session import ToySession, no_runner_left, sees, toy_session, work_through
+from tests.engines.session.toy_session import ToySession, asks, no_runner_left, sees, toy_session, work_through
 from tests.servers.fake_slack import FakeSlack, fake_slack
 from tests.servers.waiting import until
 
@@ -103,7 +104,8 @@ async def test_what_did_not_arrive_is_sent_again_when_it_is_asked_for(session: T
     slack.answers = 503
     session.begin(notify=(channel(session.ground, "slack", slack.url),))
     console = await session.console()
-    await work_through(console, lambda state: len(unsent(state)) >= 2 and all(n.attempts for n in state.notices))
+    await work_through(console, asks(AskKind.SIGN_OFF))
+    await sees(console, lambda state: all(notice.attempts for notice in state.notices))
     assert {why for _, _, why in unsent(console.state)} == {"the webhook answered 503"}
     slack.answers = 200
     await console.do(c.SendAgain())
