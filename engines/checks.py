@@ -36,6 +36,8 @@ class Check:
     hint: str = ""
     needed: int | None = None  # bytes, on the disk-space panel
     free: int | None = None  # bytes
+    before: float | None = None  # a metric's value before the incident,
+    now: float | None = None  # and when it was asked
 
     def __post_init__(self) -> None:
         if self.verdict is not Verdict.OK and not self.hint:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from engines import tables
 from engines.errors import ConfigError, Problem, UsageError
+from engines.notify import Channel
 from engines.people import Person, Role, in_role
 from engines.targets import LARAVEL, Application, Environment, Framework, JournalMode, MysqlTarget, SqliteTarget, Target
 from engines.trusted_file import read_text, safe_path, toml_table
-from engines.values import positive
+from engines.values import WrongValue, day, positive
+from engines.watched import Prometheus
 
 __all__ = [
     "Application",
@@ -48,7 +50,7 @@ class Approval:
 
     break_glass: bool = False
     """Whether an operator may approve, override or accept a risk without the commander. The reason is typed and
-    is the first line of the record. Nobody is notified by this version."""
+    is the first line of the record. Every channel of `[[notify]]` is told."""
 
     asserted: bool = True
     """Whether a typed name is enough. It is recorded as asserted, which proves nothing about who typed it. Can be
@@ -86,6 +88,22 @@ class Approval:
             yield "revoked", "takes keys away, and no signers are configured.", "Write signers too, or take it out."
 
 
+def _days(number: object) -> None:
+    if not isinstance(number, int) or not 1 <= number <= 30:
+        raise WrongValue(f"is {number}.", "Write a number of business days between 1 and 30.")
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Until when the incident is reviewed."""
+
+    business_days: int = field(default=3, metadata={"check": _days})
+    """How many business days after the session's end: neither weekends nor the days below."""
+
+    holidays: tuple[str, ...] = field(default=(), metadata={"check": day})
+    """Days that are no business days, as in "2026-12-25"."""
+
+
 def state_folder() -> Path:
     """Where sessions are kept unless the configuration says otherwise: root's, else the user's own."""
     if os.geteuid() == 0:
@@ -115,6 +133,12 @@ class Config:
     approval: Approval = field(default_factory=Approval)
     """What counts as a yes: `[approval]`."""
 
+    channels: tuple[Channel, ...] = field(default=(), metadata={"key": "notify"})
+    """Who is told what a session is at: one `[[notify]]` for each."""
+
+    review: Review = field(default_factory=Review)
+    """Until when the incident is reviewed: `[review]`."""
+
     def wrong(self) -> Iterator[tables.Fault]:
         seen: set[str] = set()
         for n, person in enumerate(self.people, start=1):
@@ -125,6 +149,12 @@ class Config:
                 if named not in self.targets:
                     known = ", ".join(self.targets)
                     yield f"person[{n}].targets", f'there is no target "{named}".', f"Known: {known}."
+        for n, channel in enumerate(self.channels, start=1):
+            for named in channel.targets:
+                if named not in self.targets:
+                    yield f"notify[{n}].targets", f'there is no target "{named}".', f"Known: {', '.join(self.targets)}."
+            if any(other.name == channel.name for other in self.channels[: n - 1]):
+                yield f"notify[{n}].name", f'"{channel.name}" is there twice.', "Give each a name of its own."
         if not self.approval.asserted:
             yield from self._unheard()
         for name, target in self.targets.items():
@@ -267,6 +297,9 @@ def _with_framework(target: object) -> object:
 def _placed(config: Config, base: Path) -> Config:
     """The same configuration with absolute paths."""
     state = _absolute(base, config.state)
+    channels = tuple(
+        replace(one, webhook_file=one.webhook_file and _absolute(base, one.webhook_file)) for one in config.channels
+    )
     targets = {name: _target_placed(target, base, state) for name, target in config.targets.items()}
     named = {key: _absolute(base, path) for key, path in config.approval.paths().items()}
     approval = replace(
@@ -275,7 +308,7 @@ def _placed(config: Config, base: Path) -> Config:
         revoked=named.get("revoked"),
         record_key=named.get("record_key"),
     )
-    return replace(config, state=state, targets=targets, approval=approval)
+    return replace(config, state=state, targets=targets, approval=approval, channels=channels)
 
 
 def _target_placed(target: Target, base: Path, state: Path) -> Target:
@@ -285,6 +318,7 @@ def _target_placed(target: Target, base: Path, state: Path) -> Target:
         return state / name / target.name if path == Path() else _absolute(home, path)
 
     application = _application_placed(target.application, home)
+    target = replace(target, prometheus=_watched_placed(target.prometheus, home))
     if isinstance(target, SqliteTarget):
         database, backups = _absolute(home, target.database), _absolute(home, target.backups)
         snapshots = of_its_own("snapshots", target.snapshots)
@@ -307,8 +341,17 @@ def _application_placed(application: Application, home: Path) -> Application:
         application,
         path=home,
         env_file=None if application.env_file is None else _absolute(home, application.env_file),
+        security_checklist=None
+        if application.security_checklist is None
+        else _absolute(home, application.security_checklist),
         logs=tuple(_absolute(home, log) for log in application.logs),
     )
+
+
+def _watched_placed(watched: Prometheus | None, home: Path) -> Prometheus | None:
+    if watched is None or watched.token_file is None:
+        return watched
+    return replace(watched, token_file=_absolute(home, watched.token_file))
 
 
 def _location(folder: Path, written: str) -> str:

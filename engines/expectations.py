@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from engines.tables import Fault
-from engines.values import WrongValue, pattern, positive, program, url
+from engines.values import WrongValue, one_line, pattern, positive, program, url
 
 _COMMAND: Mapping[str, object] = {"read": program, "write": list, "example": '["program", "argument"]'}
 _LARGEST = 2**63 - 1  # what SQLite and TOML count with
@@ -30,9 +30,9 @@ def _percentage(number: object) -> None:
         raise WrongValue(f"is {number}.", "Write a percentage between 0 and 100.")
 
 
-def _not_blank(name: object) -> None:
-    if not str(name).strip() or "\n" in str(name):
-        raise WrongValue("must be a name on one line.")
+def _at_least_nothing(number: object) -> None:
+    if not isinstance(number, float) or number < 0:
+        raise WrongValue(f"is {number}.", "Write a percentage: 0 or more.")
 
 
 def _query(sql: object) -> None:
@@ -49,7 +49,7 @@ def _checksum(written: object) -> None:
 class Expectation:
     """How many rows a table is expected to have, and how new the newest is: one `[[table]]`."""
 
-    name: str = field(metadata={"check": _not_blank})
+    name: str = field(metadata={"check": one_line})
     """The table's name."""
 
     rows: int | None = field(default=None, metadata={"check": _count})
@@ -73,7 +73,7 @@ class Expectation:
     source: str = ""
     """Where the number comes from, as in: dashboard at 19:30."""
 
-    newest_column: str | None = field(default=None, metadata={"check": _not_blank})
+    newest_column: str | None = field(default=None, metadata={"check": one_line})
     """The column that says how new a row is."""
 
     newest_min: datetime | int | None = None
@@ -144,7 +144,7 @@ class Schema:
 class Smoke:
     """A check of the running application by a command or an address: one `[[smoke]]`."""
 
-    name: str = field(metadata={"check": _not_blank})
+    name: str = field(metadata={"check": one_line})
     """What it proves."""
 
     command: tuple[str, ...] = field(default=(), metadata=_COMMAND)
@@ -188,35 +188,47 @@ class LogExpectation:
 class Metric:
     """A measured value to compare with the time before the incident: one `[[metric]]`."""
 
-    name: str = field(metadata={"check": _not_blank})
-    """What is measured. Metrics are not asked by this version: each holds the sign-off until the commander
-    overrides."""
+    name: str = field(metadata={"check": one_line})
+    """What is measured."""
 
     query: str | None = None
-    """The Prometheus query."""
+    """The Prometheus query. It has one value: sum or average what has several."""
 
     url: str | None = field(default=None, metadata={"check": url})
     """An address that answers with the number alone."""
 
     baseline: float | None = None
-    """The value before the incident."""
+    """The value before the incident. Left out: Prometheus is asked for its value at started_at."""
 
     max: float | None = None
     """The highest value that is acceptable."""
 
+    min: float | None = None
+    """The lowest value that is acceptable."""
+
+    max_rise_pct: float | None = field(default=None, metadata={"check": _at_least_nothing})
+    """How many percent it may be above its value before the incident."""
+
+    max_fall_pct: float | None = field(default=None, metadata={"check": _at_least_nothing})
+    """How many percent it may be below its value before the incident."""
+
     window: timedelta | None = field(default=None, metadata={"check": positive})
-    """The time over which it is measured."""
+    """The time over which the query is averaged, then as now. Left out: the value at the moment itself."""
 
     def wrong(self) -> Iterator[Fault]:
         if (self.query is None) == (self.url is None):
             yield "query", "or url must be given, and not both.", "Write one of them."
+        if self.url is not None and self.window is not None:
+            yield "window", "can't be asked of an address that answers with one number.", "Take it out."
+        if self.min is not None and self.max is not None and self.min > self.max:
+            yield "min", f"is {self.min:g}, more than max, {self.max:g}.", "Exchange the two."
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A credential that the incident exposed: one `[[exposure.credential]]`."""
 
-    name: str = field(metadata={"check": _not_blank})
+    name: str = field(metadata={"check": one_line})
     """What it is called. Never the secret itself."""
 
     where: str = ""
@@ -254,7 +266,7 @@ class Kind(StrEnum):
 class Stopped:
     """Something that was stopped during the incident and must be proven back: one `[[stopped]]`."""
 
-    name: str = field(metadata={"check": _not_blank})
+    name: str = field(metadata={"check": one_line})
     """What was stopped."""
 
     kind: Kind = Kind.SERVICE

@@ -16,7 +16,8 @@ from typing import ClassVar
 
 from engines.surroundings import GitHub, Host
 from engines.tables import Fault
-from engines.values import WrongValue, pattern, positive, program, url, zone
+from engines.values import WrongValue, one_line, optional_path, pattern, positive, program, url, zone
+from engines.watched import Prometheus
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OCTAL = re.compile(r"0?[0-7]{3}")
@@ -122,6 +123,8 @@ LARAVEL: Mapping[str, object] = {
     "migrations": ["php", "artisan", "migrate:status"],
     "logs": ["storage/logs/laravel.log"],
     "log_errors": [r"\.(ERROR|CRITICAL|ALERT|EMERGENCY):"],
+    "security_checklist": "docs/security-checklist.md",
+    "functional_checks": ["authentication", "payment flow", "reporting dashboard"],
 }
 
 
@@ -227,6 +230,12 @@ class Application:
     timeout: timedelta = field(default=timedelta(minutes=5), metadata={"check": positive})
     """How long one of these commands may take before it is ended."""
 
+    security_checklist: Path | None = field(default=None, metadata={"read": optional_path, "write": str})
+    """A Markdown file in which each restore and drill gets its line, as a change that is shown and confirmed."""
+
+    functional_checks: tuple[str, ...] = field(default=(), metadata={"check": one_line})
+    """What the application owner tries by hand before signing off. Each is answered by name: passed or failed."""
+
     hosts: tuple[Host, ...] = field(default=(), metadata={"key": "host"})
     """The machines that its commands run on: one `[[target.NAME.application.host]]` for each. Default: this one."""
 
@@ -300,6 +309,9 @@ class SqliteTarget:
 
     rpo: timedelta | None = field(default=None, metadata={"check": positive})
     """How much data may be lost, as a length of time. The incident's own objective goes first."""
+
+    prometheus: Prometheus | None = None
+    """The server that is asked for metrics after the restore: `[target.NAME.prometheus]`."""
 
     application: Application = field(default_factory=lambda: Application(Path(), Framework.NONE))
     """The application around the database. Left out: no step touches one."""
@@ -440,6 +452,9 @@ class MysqlTarget:
 
     rpo: timedelta | None = field(default=None, metadata={"check": positive})
     """How much data may be lost, as a length of time. The incident's own objective goes first."""
+
+    prometheus: Prometheus | None = None
+    """The server that is asked for metrics after the restore: `[target.NAME.prometheus]`."""
 
     application: Application = field(default_factory=lambda: Application(Path(), Framework.NONE))
     """The application around the database. Left out: no step touches one."""

@@ -54,6 +54,11 @@ def path(value: object) -> Path:
     return Path(written)
 
 
+def optional_path(value: object) -> Path | None:
+    """A path; `false` for none."""
+    return None if value is False else path(value)
+
+
 def moment(value: object) -> datetime:
     """A point in time, in UTC. Takes a TOML or RFC 3339 time with a zone, or text that ends in ` UTC`."""
     hint = "Say which zone, in UTC for example: 2026-11-22T19:40:00Z"
@@ -137,6 +142,20 @@ def positive(length: object) -> None:
     """Refuses a length of time that is nothing."""
     if isinstance(length, timedelta) and length <= timedelta():
         raise WrongValue("must be longer than nothing.", 'Write "5m" for example.')
+
+
+def day(written: object) -> None:
+    """Refuses what is no day of the calendar, as 2026-12-25."""
+    try:
+        date.fromisoformat(str(written))
+    except ValueError:
+        raise WrongValue(f"{shown(str(written))} is no day.", 'Write "2026-12-25" for example.') from None
+
+
+def one_line(written: object) -> None:
+    """Refuses a name that is blank or breaks the line."""
+    if not str(written).strip() or "\n" in str(written):
+        raise WrongValue("must be a name on one line.")
 
 
 def pattern(written: object, group: str = "") -> None:

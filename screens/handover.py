@@ -9,18 +9,21 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from engines.session.authority import names_for
+from engines.session.followups import FollowUp, follow_ups
 from engines.session.moves import left_behind
+from engines.session.notices import unsent
 from engines.session.plan import GateKind
-from engines.session.record import record
+from engines.session.record import loss, objectives, record
 from engines.session.state import SessionState, StepState
 from engines.text import both_zones, duration, parse_stamp, span
 from tui.keys import Pressed, bindings
 from tui.pages import LIVE
 from tui.theme import BOLD, DIM, PLAIN, WARY
 from tui.view import Page, View
-from tui.widgets.cells import Piece
+from tui.widgets.cells import Line, Piece, fit
 from tui.widgets.frame import framed, show_frame
 from tui.widgets.grid import tally
+from tui.widgets.rows import Rows
 from tui.widgets.told import Told
 
 PAGE = Page.HANDOVER
@@ -28,12 +31,17 @@ PAGE = Page.HANDOVER
 
 class HandoverScreen(Screen[None]):
     BINDINGS = bindings(PAGE)
+    DEFAULT_CSS = """
+    HandoverScreen #told { height: 1fr; }
+    HandoverScreen #follow-ups { height: auto; max-height: 40%; min-height: 2; }
+    """
 
     view: var[View] = var(View(), init=False)
     composed = False  # from on_mount on there is something to draw on
 
     def compose(self) -> ComposeResult:
-        yield from framed(PAGE, Told("Handover", id="told"))
+        follow_ups = Rows("Follow-ups", id="follow-ups", empty="none; t writes one down, and so does a note with todo:")
+        yield from framed(PAGE, Told("Handover", id="told"), follow_ups)
 
     def on_mount(self) -> None:
         self.composed = True
@@ -44,14 +52,38 @@ class HandoverScreen(Screen[None]):
         if not self.composed:
             return
         self.query_one(Told).show(list(told(view)))
+        found = follow_ups(view.state)
+        loose = sum(not (one.owner and one.due) for one in found)
+        self.query_one(Rows).show(
+            [one.key for one in found],
+            lambda index, width: follow_up_line(found[index], width),
+            note=f"{loose} without owner or date" if loose else "",
+        )
         show_frame(self, PAGE, view, self.subject)
+
+    def on_rows_moved(self) -> None:
+        show_frame(self, PAGE, self.view, self.subject)
 
     @property
     def subject(self) -> str:
-        return ""
+        """The selected follow-up, also while the text above has the arrows."""
+        return self.query_one(Rows).selected
 
     def action_press(self, key: str) -> None:
-        self.post_message(Pressed(key))
+        self.post_message(Pressed(key, self.subject))
+
+
+_DUE, _OWNER = 11, 12  # cells of a date and of a name
+
+
+def follow_up_line(one: FollowUp, width: int) -> Line:
+    """The date, who does it, and what."""
+    task = f"{one.task}{f' ({one.ticket})' if one.ticket else ''}"
+    return (
+        (fit(one.due or "no date", _DUE), PLAIN if one.due else WARY),
+        (fit(one.owner or "nobody yet", _OWNER), PLAIN if one.owner else WARY),
+        (fit(task, width - _DUE - _OWNER), PLAIN),
+    )
 
 
 def told(view: View) -> Iterator[Piece]:
@@ -60,6 +92,7 @@ def told(view: View) -> Iterator[Piece]:
     yield from _sign_offs(state)
     yield from _record(view)
     yield from _times(state)
+    yield from _objectives(state)
     if LIVE in state.grids:
         what = "Validation before the undo" if state.puts_back else "Validation"
         yield f"{what}  {tally(state.grids[LIVE].rows)}", PLAIN
@@ -68,6 +101,7 @@ def told(view: View) -> Iterator[Piece]:
     else:
         yield from _listed("Changed, and not put back so far", left_behind(state))
     yield from _listed("Deviations", (f"{d.what}. {d.by}: {d.reason}" for d in state.deviations), "none")
+    yield from _told_to(state)
     yield from _listed("Notes", (f"{n.at:%H:%M} {n.actor.name}: {n.text}" for n in state.notes), "none; n writes one")
 
 
@@ -119,10 +153,32 @@ def _times(state: SessionState) -> Iterator[Piece]:
             f"{name} {duration(float(measures[key]))}" for key, name in names.items() if measures.get(key) is not None
         ]
         yield f"  {', '.join(told)}", PLAIN
-    loss = state.plan.loss if state.plan else None
-    if loss is not None:
-        between = f"{both_zones(parse_stamp(loss.start))} to {both_zones(parse_stamp(loss.end))}"
-        yield f"  lost: {span(loss.seconds)} of writes, {between}", PLAIN
+    lost = loss(state)
+    if lost is not None:
+        between = f"{both_zones(parse_stamp(lost.start))} to {both_zones(parse_stamp(lost.end))}"
+        yield f"  lost: {span(lost.seconds)} of writes, {between}", PLAIN
+
+
+def _objectives(state: SessionState) -> Iterator[Piece]:
+    """Were they kept to? Nothing where none was given."""
+    found = objectives(state)
+    words = {True: ("met", PLAIN), False: ("MISSED", WARY), None: ("not restored", DIM)}
+    for name, key in (("to be restored within", "rto"), ("to lose at most", "rpo")):
+        wanted, met = found[f"{key}_seconds"], found[f"{key}_met"]
+        if isinstance(wanted, float):
+            word, style = words[met if isinstance(met, bool) else None]
+            yield f"  objective {name} {span(wanted)}: {word}", style
+
+
+def _told_to(state: SessionState) -> Iterator[Piece]:
+    """What people were told, and first what did not reach them."""
+    failed = unsent(state)
+    sent = sum(tried.ok for notice in state.notices for tried in notice.attempts.values())
+    if not failed and not sent:
+        return
+    yield f"Messages: {sent} sent" + (f", {len(failed)} NOT SENT (m tries again)" if failed else ""), BOLD
+    for notice, channel, why in failed:
+        yield f"  NOT SENT {notice.about} to {channel}: {why}", WARY
 
 
 def _listed(heading: str, lines: Iterable[str], nothing: str = "") -> Iterator[Piece]:

@@ -13,6 +13,7 @@ from engines import tables
 from engines.errors import Problem, UsageError
 from engines.people import Role
 from engines.session.moves import Ask, AskKind
+from engines.text import drawable
 from engines.trusted_file import read_text, toml_table
 
 
@@ -36,6 +37,16 @@ class Typed:
 
     def refused(self) -> None:
         """A person reads why, and answers something else."""
+
+
+def has_passed(typed: str) -> bool:
+    """Raises UsageError for what is neither yes nor no."""
+    word = typed.strip().casefold()
+    if word in ("yes", "y", "passed", "pass", "ok"):
+        return True
+    if word in ("no", "n", "failed", "fail"):
+        return False
+    raise UsageError(f"{drawable(typed)!r} is neither yes nor no. Nothing was changed.", "Type yes or no.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,15 @@ class Prepared:
 
     reason: str = ""
     """The reason, or the text of the note."""
+
+    passed: bool = True
+    """Whether what the application owner tried passed; whether the security checklist is written."""
+
+    follow_up: str = ""
+    """The key of the follow-up, as in todo-1. Left out: a new one."""
+
+    due: str = ""
+    """Until when it is done, as in 2026-11-27."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +181,15 @@ class FromFile:
             return ", ".join((prepared.exclude if prepared else ()) or self._answers.exclude)
         if prepared is None:
             return ""
-        return {"reason": prepared.reason, "backup": prepared.backup, "check": prepared.check}.get(field, "")
+        own = {
+            "reason": prepared.reason,
+            "backup": prepared.backup,
+            "check": prepared.check,
+            "passed": "yes" if prepared.passed else "no",
+            "follow_up": prepared.follow_up,
+            "due": prepared.due,
+        }
+        return own.get(field, "")
 
     def _named(self, role: Role) -> str:
         by_role = {

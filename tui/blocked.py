@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from engines.errors import Refused
@@ -9,14 +10,16 @@ from engines.people import Role
 from engines.recipes.mysql.exploring import staged
 from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
-from engines.session.authority import is_own, may_break_glass, names_for
+from engines.session.authority import check_may, is_own, may_break_glass, names_for
 from engines.session.events import Actor, How
 from engines.session.moves import AskKind, check_command
+from engines.session.plan import GateKind
 from engines.session.state import SessionState
 from tui.view import Line, View
 
 _TO_BE_TYPED = "to be typed"
 _NOTHING_FAILED = "Nothing has failed here, and no check is selected that could be asked again."
+_NONE_TRIED = "Select one of the checks that the application owner tries (functional: …)."
 _NEEDS_RUNNER = frozenset(
     {
         "again",
@@ -31,6 +34,11 @@ _NEEDS_RUNNER = frozenset(
         "choose",
         "other-backup",
         "until",
+        "answer",
+        "follow-up",
+        "new-follow-up",
+        "checklist",
+        "send-again",
     },
 )
 
@@ -68,6 +76,26 @@ def refusal(view: View, command: c.Command) -> str:
     return ""
 
 
+_SAYS: Mapping[AskKind, GateKind] = {
+    AskKind.TYPED: GateKind.TYPED,
+    AskKind.TOLD: GateKind.TOLD,
+    AskKind.ACCEPT: GateKind.ACCEPT,
+    AskKind.SIGN_OFF: GateKind.SIGN_OFF,
+}
+
+
+def not_yours(view: View) -> str:
+    """Why this login can't say what the session waits for: its role is another one. Empty when it may try."""
+    ask = view.ask
+    gate = _SAYS.get(ask.kind)
+    command = c.Give(ask.step, gate, ask.role) if gate is not None else c.Approve("", "")
+    try:
+        check_may(view.state, command, _actor(view))
+    except Refused as error:
+        return f"{error.message} {error.hint}".strip()
+    return ""
+
+
 def _actor(view: View) -> Actor:
     # A console of the holder's own login is given the keyboard when the holder's console is gone, which only the
     # runner knows: so let it decide.
@@ -90,6 +118,16 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
             return c.Approve(state.plan_digest, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "override":
             return c.Override(subject, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
+        case "answer":
+            return c.Answer(subject, True, _somebody(view, Role.OWNER)) if subject in state.checks else _NONE_TRIED
+        case "follow-up":
+            return c.FollowUp(subject, _TO_BE_TYPED) if subject else "There is no follow-up yet. t writes one down."
+        case "new-follow-up":
+            return c.FollowUp("", _TO_BE_TYPED)
+        case "checklist":
+            return c.Checklist("", "")
+        case "send-again":
+            return c.SendAgain()
         case "stop":
             return c.Stop(state.running.id if state.running else "")
         case "skip":

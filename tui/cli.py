@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--reason", required=True, help="why; it goes into the record")
     made = _session_of(command("abandon", "end a session as it stands"))
     made.add_argument("--reason", required=True, help="why; it goes into the record")
+    _session(command("notify", "send again what people were to be told and did not arrive"))
     _saying(command("approve", "approve a session's plan from your own login, or accept a risk that it states"))
     _saying(command("sign-off", "sign a session off from your own login"))
     command("sessions", "list the sessions", json=True)

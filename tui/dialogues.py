@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engines.checklist import Edit
 from engines.checks import Panel
 from engines.errors import UsageError
 from engines.people import Role
 from engines.session import commands as c
+from engines.session.answers import bare, is_functional
 from engines.session.authority import may_break_glass, names_for
 from engines.session.events import How
+from engines.session.followups import FollowUp, follow_ups
 from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
 from engines.text import both_zones, parse_stamp, span
 from screens.modals.form import Field, Form
 from screens.modals.question import Answer, Question
+from tui.answers import has_passed
 from tui.blocked import blocked
 from tui.keys import ALWAYS, keys_of
 from tui.narration import plan_lines
@@ -84,6 +88,55 @@ def override(view: View, check: str) -> Form:
     )
 
 
+def answer(view: View, check: str) -> Form:
+    """What the application owner found when they tried something by hand."""
+    known = view.state.checks[check].check
+
+    def made(typed: Mapping[str, str]) -> c.Command:
+        name = view.me.name if _is_known(view) else typed[NAME].strip()
+        return c.Answer(check, has_passed(typed["passed"]), name, typed.get(REASON, "").strip())
+
+    return Form(
+        f"The application owner tried it: {bare(check)}",
+        (known.evidence, "What failed bars the sign-off until it passes, or the commander overrides it."),
+        (
+            Field("passed", "Did it pass? (yes or no)"),
+            *(() if _is_known(view) else (Field(NAME, _name_label(view.state, Role.OWNER)),)),
+            Field(REASON, "Note; needed where it failed", required=False),
+        ),
+        "keeps the answer",
+        made,
+    )
+
+
+def follow_up(view: View, key: str = "") -> Form:
+    """A new follow-up, or what is said of a known one."""
+    known = next((one for one in follow_ups(view.state) if one.key == key), FollowUp("", "", ""))
+    return Form(
+        "A follow-up" if key else "Something to be done",
+        ("It goes into the record and the report. A date is written as 2026-11-27.",),
+        (
+            Field("task", "What is to be done", known.task),
+            Field("owner", "Who does it", known.owner, required=False),
+            Field("due", "Until when", known.due, required=False),
+            Field("ticket", "Ticket: its number or address", known.ticket, required=False),
+        ),
+        "keeps it",
+        lambda typed: c.FollowUp(
+            key, typed["task"], typed["owner"].strip(), typed["due"].strip(), typed["ticket"].strip()
+        ),
+    )
+
+
+def checklist(edit: Edit) -> Question:
+    """The change to the security checklist, before it is written."""
+    if not edit.diff():
+        lines: tuple[str, ...] = (str(edit.path), "", "The line about this session is there already.")
+        return Question("The security checklist", lines, (Answer("enter", "note that in the record", "write"),))
+    lines = (str(edit.path), "", *edit.diff(), "", "Nothing is written before you say so.")
+    return Question("Write this into the security checklist?", lines, (Answer("y", "write it", "write"),))
+
+
 def skip(view: View) -> Form:
     upcoming = view.state.next_step
     step = upcoming.id if upcoming else ""
@@ -127,7 +180,7 @@ def abandon(view: View) -> Form:
 def note(_view: View) -> Form:
     return Form(
         "A note for the post-mortem",
-        ("It is kept in the record with the time and your name.",),
+        ("It is kept in the record with the time and your name.", "Begin with todo: and it is a follow-up, on page 5."),
         (Field("text", "Note"),),
         "keeps it",
         lambda typed: c.Note(typed["text"]),
@@ -169,10 +222,12 @@ def gate(view: View, ask: Ask) -> Form:
         )
     kind = GateKind(ask.kind.value)
     word = "accepts this" if kind is GateKind.ACCEPT else "signs off"
+    open_tasks = [one for one in follow_ups(state) if not (one.owner and one.due)]
+    loose = f"{len(open_tasks)} follow-ups have no owner or no date yet: Esc, then f." if open_tasks else ""
     validated = [f"Validation of the {where}: {tally(grid.rows)}" for where, grid in state.grids.items()]
     return Form(
         title,
-        (ask.text, *(validated if kind is GateKind.SIGN_OFF else ()), "", "It goes into the record by name."),
+        (ask.text, *((*validated, loose) if kind is GateKind.SIGN_OFF else ()), "", "It goes into the record by name."),
         (
             _who(view, role),
             *(
@@ -288,6 +343,9 @@ def resume(view: View) -> Question:
 def check(view: View, name: str) -> Question:
     """A check blocks: mend what it found and ask it again, or let it pass by name."""
     known = view.state.checks[name].check
+    again = Answer("r", "it is mended: ask it again", "again", blocked("again", view, name))
+    if is_functional(name):
+        again = Answer("f", "the application owner has tried it: passed or failed", "answer")
     lines = [known.evidence, f"Do: {known.hint}", ""]
     others = [other for other in view.ask.checks if other != name]
     if others:
@@ -296,7 +354,7 @@ def check(view: View, name: str) -> Question:
         f"{known.verdict}: {known.name}",
         tuple(lines),
         (
-            Answer("r", "it is mended: ask it again", "again", blocked("again", view, name)),
+            again,
             Answer("o", "the incident commander overrides it", "override", blocked("override", view, name)),
         ),
     )

@@ -9,13 +9,17 @@ from engines.recipes.mysql.until import from_backup, told
 from engines.session.events import (
     Approved,
     BackupChosen,
+    CheckAnswered,
     CheckDone,
+    ChecklistEdited,
     CheckOverridden,
     Entry,
+    FollowUpSet,
     GateGiven,
     GridMade,
     KeyboardTaken,
     NoteAdded,
+    NoticeSent,
     PlanMade,
     PlanRefused,
     Rejected,
@@ -68,6 +72,14 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield check_line(check)
         case CheckOverridden(name=name, actor=actor, reason=reason):
             yield f"OVERRIDDEN {name} by {actor.name}: {reason}"
+        case CheckAnswered(name=name, passed=passed, note=note, actor=actor):
+            yield f"{name}: {'passed' if passed else 'FAILED'}, says {actor.name}" + (f": {note}" if note else "")
+        case FollowUpSet(task=task, owner=owner, due=due):
+            yield f"Follow-up: {task} ({owner or 'nobody yet'}, {due or 'no date'})"
+        case ChecklistEdited(path=path, line=text, old_sha256=old, new_sha256=new):
+            yield f"{path}: {'has' if old == new else 'has now'} the line {text}"
+        case NoticeSent(about=about, channel=channel, ok=ok, reason=reason):
+            yield f"Told {channel}: {about}" if ok else f"NOT SENT to {channel}: {about}. {reason}"
         case Approved(actor=actor, until=until, break_glass=why):
             yield f"Approved by {actor.name} ({actor.how}), until {clock(parse_stamp(until))}"
             if why:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from engines.backups.catalogue import Backup, Catalogue
 from engines.backups.verify import verify, verify_all
+from engines.checklist import Edit, Line, proposed
 from engines.config import Config
 from engines.config import from_table as target_from_table
 from engines.errors import RestoreError
@@ -71,6 +72,7 @@ class Outside:
     read_incident: Callable[[Path], Incident]
     target: Callable[[Mapping[str, object]], Target]
     incident: Callable[[Mapping[str, object]], Incident]
+    checklist: Callable[[Path, Line], Edit]
     open_logs: Callable[[Staged, Until, Callable[[int, int], None], Stop], Opened]
 
 
@@ -90,6 +92,7 @@ def real() -> Outside:
         read_incident=lambda path: read_incident(path, privileged=os.geteuid() == 0),
         target=target_from_table,
         incident=incident_from_table,
+        checklist=proposed,
         open_logs=lambda found, until, progress, stop: open_logs(found, until, progress=progress, stop=stop),
     )
 

@@ -14,6 +14,7 @@ COMMANDS = (
     "backups",
     "check",
     "export",
+    "notify",
     "report",
     "plan",
     "prune",

@@ -10,20 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines.checklist import proposed
 from engines.checks import Panel
 from engines.errors import RestoreError, UsageError
 from engines.people import Role
 from engines.recipes.mysql.until import Kind, Until, stops_before, told, typed
 from engines.session import commands as c
+from engines.session.answers import is_functional
 from engines.session.authority import is_own, may_break_glass
 from engines.session.client import Client, Gone, Said, Trouble, connect
 from engines.session.events import Ending, Entry, How
+from engines.session.followups import FollowUp, checklist_line, checklist_path, follow_ups
 from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
+from engines.session.notices import unsent
 from engines.session.plan import GateKind
 from engines.session.store import living_socket
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
-from tui.answers import Answers, FromFile
+from tui.answers import Answers, FromFile, has_passed
 from tui.narration import header, plan_lines, sentences
 from tui.output import out
 from tui.pasting import pasted
@@ -193,6 +197,14 @@ class _Driver:
                 return c.Retry(ask.step)
             case "o" if ask.checks:
                 return await self._override(ask)
+            case "f" if any(map(is_functional, ask.checks)):
+                return await self._answer(ask)
+            case "t" if ask.kind is AskKind.SIGN_OFF:
+                return await self._follow_up(ask)
+            case "c" if ask.kind is AskKind.SIGN_OFF:
+                return await self._checklist(ask)
+            case "m" if unsent(self._client.state):
+                return c.SendAgain()
             case "b" if self._choosing is not None:
                 return await self._choose(ask, self._choosing)
             case "p":
@@ -217,6 +229,10 @@ class _Driver:
         keys = _CHOICES[ask.kind]
         if not ask.checks:
             keys = keys.replace("o override, ", "")
+        if any(map(is_functional, ask.checks)):
+            keys = f"f answer what the owner tried, {keys}"
+        if unsent(self._client.state):
+            keys = f"{keys}, m send again"
         return keys if known is not None and known.step.optional else keys.replace("p pass over, ", "")
 
     async def _yes(self, ask: Ask) -> c.Command | None:
@@ -260,6 +276,53 @@ class _Driver:
         name = await self._name(ask, Role.COMMANDER)
         return c.Override(check or ask.checks[0], name, await self._ask("Why does it go on? ", ask, "reason"))
 
+    async def _answer(self, ask: Ask) -> c.Command | None:
+        tried = [name for name in ask.checks if is_functional(name)]
+        check = await self._ask(f"Which ({', '.join(tried)}): ", ask, "check") or tried[0]
+        passed = await self._ask("Did it pass (yes or no): ", ask, "passed")
+        name = await self._name(ask, Role.OWNER)
+        note = await self._ask("Note: ", ask, "reason")
+        try:
+            return c.Answer(check, has_passed(passed), name, note)
+        except UsageError as error:
+            out(f"{error.message} {error.hint}")
+            return None
+
+    async def _follow_up(self, ask: Ask) -> c.Command:
+        known = follow_ups(self._client.state)
+        for one in known:
+            out(f"  {one.key}: {drawable(one.task)} ({drawable(one.owner) or 'nobody yet'}, {one.due or 'no date'})")
+        key = await self._ask("Which (Enter: a new one): ", ask, "follow_up")
+        before = next((one for one in known if one.key == key), FollowUp(key, "", ""))
+        task = await self._ask(f"What is to be done (Enter: {drawable(before.task) or 'nothing'}): ", ask, "reason")
+        owner = await self._ask("Who does it: ", ask, "name")
+        due = await self._ask("Until when (2026-11-27): ", ask, "due")
+        return c.FollowUp(key, task or before.task, owner or before.owner, due or before.due, before.ticket)
+
+    async def _checklist(self, ask: Ask) -> c.Command | None:
+        state = self._client.state
+        if not checklist_path(state):
+            out("No security checklist is configured.")
+            return None
+        try:
+            edit = await asyncio.to_thread(proposed, Path(checklist_path(state)), checklist_line(state))
+        except RestoreError as error:
+            out(f"REFUSED: {drawable(error.message)}")
+            out(f"  {drawable(error.hint)}")
+            return None
+        for line in edit.diff() or ("The line about this session is there already.",):
+            out(f"  {drawable(line)}")
+        if not await self._confirms(ask):
+            return None
+        return c.Checklist(edit.old_sha256, edit.new_sha256)
+
+    async def _confirms(self, ask: Ask) -> bool:
+        said = await self._ask("Write it (yes or no): ", ask, "passed")
+        if said.strip().casefold() in ("yes", "y"):
+            return True
+        out("Nothing was written.")
+        return False
+
     async def _choose(self, ask: Ask, choosing: Choosing) -> c.Command | None:
         out("Newest: " + ", ".join(drawable(name) for name in choosing.names()[:8]))
         name = await self._ask("Which backup: ", ask, "backup")
@@ -302,6 +365,6 @@ _CHOICES = {
     AskKind.TYPED: f"Enter go on, v plan, {_ALWAYS}",
     AskKind.TOLD: f"Enter type whom you told, p pass over, v plan, {_ALWAYS}",
     AskKind.ACCEPT: f"Enter accept, v plan, {_ALWAYS}",
-    AskKind.SIGN_OFF: f"Enter sign off, v plan, {_ALWAYS}",
+    AskKind.SIGN_OFF: f"Enter sign off, t follow-ups, c security checklist, v plan, {_ALWAYS}",
     AskKind.DECIDE: f"r again, p pass over, {_ALWAYS}",
 }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
 from engines.recipes.points import to_table
 from engines.session import commands as c
+from engines.session.followups import checklist_line, checklist_path
 from engines.session.moves import AskKind
 from engines.session.plan import GateKind, log_name
 from engines.text import both_zones
 from screens.modals.question import Answer, Question
 from screens.modals.reading import LogModal, ReadingModal
 from tui import dialogues, stops
-from tui.blocked import blocked
+from tui.blocked import blocked, not_yours
 from tui.narration import plan_lines
 from tui.pages import at_stake, page_for
 from tui.view import SESSION_PAGES, Line, Page, Shelf, View
@@ -49,6 +52,14 @@ def press(console: Console, key: str, subject: str) -> None:
             _enter(console, view, subject)
         case "override":
             console.form(dialogues.override(view, subject))
+        case "answer":
+            console.form(dialogues.answer(view, subject))
+        case "follow-up" | "new-follow-up":
+            console.form(dialogues.follow_up(view, subject if key == "follow-up" else ""))
+        case "send-again":
+            console.ask(c.SendAgain())
+        case "checklist":
+            console.work(_checklist(console, view))
         case "stop" if view.state.running is not None:
             console.ask(c.Stop(view.state.running.id))
         case "again":
@@ -80,6 +91,14 @@ def press(console: Console, key: str, subject: str) -> None:
             console.form(_FORMS[key](view))
         case _ if key.startswith("page-"):
             console.go(SESSION_PAGES[int(key.removeprefix("page-")) - 1], by_hand=True)
+
+
+async def _checklist(console: Console, view: View) -> None:
+    """Show the change; it is written by the runner, if it is still the same then."""
+    path, line = Path(checklist_path(view.state)), checklist_line(view.state)
+    edit = await asyncio.to_thread(console.outside.checklist, path, line)
+    command = c.Checklist(edit.old_sha256, edit.new_sha256)
+    console.question(dialogues.checklist(edit), lambda _: console.ask(command))
 
 
 async def _verify(console: Console, subject: str) -> None:
@@ -261,10 +280,11 @@ def _answer(console: Console, view: View, subject: str) -> None:
                 console.ask(c.Give(ask.step, GateKind.CONFIRM, ask.role))
             else:
                 console.say(f"That Enter came too soon to be an answer to step {ask.step}. Read it, then press Enter.")
-        case AskKind.TYPED | AskKind.TOLD | AskKind.ACCEPT | AskKind.SIGN_OFF:
-            console.form(dialogues.gate(view, ask))
-        case AskKind.APPROVE:
-            console.form(dialogues.approve(view))
+        case AskKind.APPROVE | AskKind.TYPED | AskKind.TOLD | AskKind.ACCEPT | AskKind.SIGN_OFF:
+            if reason := not_yours(view):  # said before a plan is read and a name is typed in vain
+                console.say(reason)
+            else:
+                console.form(dialogues.approve(view) if ask.kind is AskKind.APPROVE else dialogues.gate(view, ask))
         case AskKind.CHECKS:
             check = subject if subject in ask.checks else ask.checks[0]
             console.question(dialogues.check(view, check), lambda key: press(console, key, check))

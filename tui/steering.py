@@ -19,9 +19,11 @@ from engines.recipes.snapshots import kept_by
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import connect
+from engines.session.events import Actor
 from engines.session.moves import Ask, AskKind, left_behind
+from engines.session.notices import unsent
 from engines.session.plan import PlanKind
-from engines.session.runner import BEGIN
+from engines.session.runner import BEGIN, Runner
 from engines.session.sockets import one_served
 from engines.targets import MysqlTarget, Target
 from engines.text import drawable
@@ -145,6 +147,33 @@ def abandon(arguments: argparse.Namespace) -> int:
         out(f"  left as it is: {drawable(line)}")
     out(f"Record: {known.folder / 'session.toml'}")
     return 0
+
+
+def notify(arguments: argparse.Namespace) -> int:
+    """Send again what did not arrive, also once the session is over. Exit code 1 where something still did not."""
+    known = readable(arguments)
+    store.refuse_untrusted(known.folder, privileged=privileged())
+    if known.state.ended is None:
+        asyncio.run(_ask(known.folder, operator_name(arguments), c.SendAgain()))
+        out(f"It is being sent again. What became of it: reinstate show {known.id}")
+        return 0
+    if not unsent(known.state):
+        raise Refused("Nothing is unsent. Nobody was told anything.", f"Read it: reinstate show {known.id}.")
+    from engines.recipes.run import recipe_for  # here: only this command needs a recipe in its own process
+
+    claim = store.claim_runner(known.folder)
+    try:
+        begun = known.state.begun
+        assert begun is not None  # noqa: S101 - readable() refused a session that never began
+        runner = Runner(known.folder, recipe_for(begun))
+        runner.send_again(Actor(operator_name(arguments), sessions.account()))
+    finally:
+        os.close(claim)
+    left = unsent(runner.state)
+    for notice, channel, why in left:
+        out(f"NOT SENT {notice.about} to {drawable(channel)}: {drawable(why)}")
+    out("All is sent." if not left else f"{len(left)} not sent.")
+    return 1 if left else 0
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -320,5 +349,6 @@ COMMANDS = {
     "resume": resume,
     "undo": undo,
     "abandon": abandon,
+    "notify": notify,
     "demo": demo,
 }

@@ -200,5 +200,3 @@ def _unasked(incident: Incident, application: Application) -> Iterator[str]:
     logs = incident.logs
     if not application.logs and not logs.paths and (logs.window or logs.deny or logs.allow or logs.max_matches):
         yield "[logs]: no log is configured"
-    for metric in incident.metrics:
-        yield f"[[metric]] {drawable(metric.name)}"

@@ -8,6 +8,7 @@ import socket
 import tomllib
 from pathlib import Path
 
+from engines import tables
 from engines.backups.catalogue import Backup
 from engines.config import Config, to_table
 from engines.errors import Refused, RestoreError, UsageError
@@ -123,6 +124,12 @@ def beginning(
             "watchers": config.watchers,
             **{key: str(path) for key, path in config.approval.paths().items()},
         },
+        notify=tuple(
+            tables.write(channel)
+            for channel in config.channels
+            if not channel.targets or chosen.name in channel.targets
+        ),
+        review=tables.write(config.review),
         operator=Actor(operator or login(), account(), How.ASSERTED, sudo=behind_sudo()),
         host=socket.gethostname(),
         tool=tool(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from engines.incident import Incident
 from engines.people import Role
 from engines.process import shown
-from engines.recipes import afterwards, deploys
+from engines.recipes import afterwards, deploys, measuring
 from engines.recipes.application import STOPPING, Stopping, commands_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.serving import shows_running, shows_smoke
@@ -150,6 +150,8 @@ def handing_back(target: Target, clearing: str, incident: Incident | None = None
             gates=(CONFIRM,),
         ),
         afterwards.backup_step("4.12", target),
+        measuring.metrics_step("4.13", target, incident),
+        measuring.functional_step("4.14", target),
         Step(
             id="5.1",
             title="Sign off",

@@ -53,7 +53,9 @@ def role_for(command: c.Command) -> Role | None:
             return Role.COMMANDER
         case c.Give(gate=GateKind.ACCEPT | GateKind.SIGN_OFF, role=role):
             return role
-        case c.Note():
+        case c.Answer():
+            return Role.OWNER
+        case c.Note() | c.FollowUp():
             return None
         case _:
             return Role.OPERATOR

@@ -43,6 +43,16 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """The application owner has tried something by hand: did it pass?"""
+
+    check: str
+    passed: bool
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Approve:
     digest: str
     name: str
@@ -87,6 +97,30 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowUp:
+    """Add a follow-up, or say of a known one whose it is and until when."""
+
+    key: str  # empty: a new one
+    task: str
+    owner: str = ""
+    due: str = ""  # 2026-11-27
+    ticket: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """Write the line about this session into the security checklist that was shown."""
+
+    old_sha256: str  # of the file as it was shown,
+    new_sha256: str  # and as it is to be
+
+
+@dataclass(frozen=True, slots=True)
+class SendAgain:
+    """Try again to send what did not arrive."""
+
+
+@dataclass(frozen=True, slots=True)
 class TakeKeyboard:
     name: str
     reason: str
@@ -102,7 +136,24 @@ class Abandon:
     reason: str
 
 
-Command = Choose | Recheck | Override | Approve | Give | Retry | Skip | Stop | Note | TakeKeyboard | Undo | Abandon
+Command = (
+    Choose
+    | Recheck
+    | Override
+    | Answer
+    | Approve
+    | Give
+    | Retry
+    | Skip
+    | Stop
+    | Note
+    | FollowUp
+    | Checklist
+    | SendAgain
+    | TakeKeyboard
+    | Undo
+    | Abandon
+)
 
 NAMES: Mapping[str, type[Command]] = {cls.__name__: cls for cls in Command.__args__}
 

@@ -107,6 +107,8 @@ class SessionBegun:
     host: str
     tool: str
     drill: bool = False
+    notify: tuple[Mapping[str, object], ...] = ()  # the channels as configured: never a webhook's address
+    review: Mapping[str, object] = field(default_factory=dict)  # until when, and which days are no business days
     format: int = JOURNAL_FORMAT
 
 
@@ -159,6 +161,16 @@ class CheckOverridden:
     reason: str
     break_glass: str = ""  # the reason again, where an operator overrode alone
     signed: Signed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAnswered:
+    """The application owner has tried something by hand."""
+
+    name: str  # of the check
+    passed: bool
+    note: str
+    actor: Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +286,48 @@ class NoteAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowUpSet:
+    """A follow-up was added, or is now this."""
+
+    key: str
+    task: str
+    owner: str
+    due: str  # a date, as 2026-11-27; empty while nobody gave one
+    ticket: str
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class ChecklistEdited:
+    """The line about this session is in the security checklist. Both digests are the same where it was already."""
+
+    path: str
+    line: str
+    old_sha256: str
+    new_sha256: str
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSent:
+    """People were told something, or it was tried."""
+
+    notice: int  # number of the line that gave it to be known
+    about: str
+    channel: str  # its name
+    ok: bool
+    reason: str  # why it did not arrive
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendingAsked:
+    """What did not arrive is tried again."""
+
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
 class UndoAsked:
     actor: Actor
     reason: str
@@ -295,6 +349,7 @@ Event = (
     | PlanRefused
     | CheckDone
     | CheckOverridden
+    | CheckAnswered
     | Approved
     | GateGiven
     | Rejected
@@ -309,6 +364,10 @@ Event = (
     | StopAsked
     | GridMade
     | NoteAdded
+    | FollowUpSet
+    | ChecklistEdited
+    | NoticeSent
+    | SendingAsked
     | UndoAsked
     | SessionEnded
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from engines.checks import Panel
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
+from engines.session.answers import bare, is_functional
 from engines.session.authority import check_established, check_may, check_name, check_not_own, speaker
 from engines.session.events import Actor, Ending
+from engines.session.followups import checklist_path, follow_ups
+from engines.session.notices import unsent
 from engines.session.plan import GateKind, PlanKind, Step
 from engines.session.state import SessionState, Status, StepState, departures
 from engines.session.statement import Signable, read_until
@@ -138,6 +141,10 @@ def _move_for(state: SessionState, upcoming: StepState, now: datetime) -> Move:
 
 
 def _checks_ask(blocking: tuple[str, ...]) -> Ask:
+    if all(map(is_functional, blocking)):
+        tried = ", ".join(map(bare, blocking))
+        text = f"The application owner tries by hand and answers (f): {tried}. Or the incident commander overrides."
+        return Ask(AskKind.CHECKS, text, Role.OWNER, checks=blocking)
     count = "1 check blocks" if len(blocking) == 1 else f"{len(blocking)} checks block"
     text = f"{count}: {', '.join(blocking)}. Mend and check again, or the incident commander overrides by name."
     return Ask(AskKind.CHECKS, text, Role.COMMANDER, checks=blocking)
@@ -199,8 +206,24 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             check_not_own(state, who.name, "override a check of their own restore", reason)
         case c.Recheck(name=name):
             _check_idle(state, "Checks run again once it has ended.")
+            if is_functional(name):
+                raise Refused(f"{bare(name)} is tried by hand. Nothing was asked.", "Answer it instead (f).")
             if name not in state.checks:
                 raise Refused(f"There is no check {name!r}.", "Choose one of those listed.")
+        case c.Answer():
+            _check_answer(state, command, actor)
+        case c.FollowUp():
+            _check_follow_up(state, command)
+        case c.Checklist():
+            _check_idle(state, "Enter it once that has ended.")
+            if not checklist_path(state):
+                raise Refused(
+                    "No security checklist is configured. Nothing was written.",
+                    "`security_checklist` in the target's application section names it.",
+                )
+        case c.SendAgain():
+            if not unsent(state):
+                raise Refused("Nothing is unsent. Nobody was told anything.", "Look at page 5.")
         case c.Retry(step=step) | c.Skip(step=step):
             _check_decide(state, command, step)
         case c.Stop(step=step):
@@ -265,7 +288,7 @@ def needs_keyboard(command: c.Command) -> bool:
     """Only from the console that holds the keyboard. A note and a role's yes may come from any."""
     if isinstance(command, c.Give):
         return command.gate not in (GateKind.ACCEPT, GateKind.SIGN_OFF)
-    return not isinstance(command, (c.Note, c.TakeKeyboard, c.Approve, c.Override))
+    return not isinstance(command, (c.Note, c.FollowUp, c.TakeKeyboard, c.Approve, c.Override, c.Answer))
 
 
 def _check_keyboard(state: SessionState, actor: Actor) -> None:
@@ -274,6 +297,31 @@ def _check_keyboard(state: SessionState, actor: Actor) -> None:
         raise Refused(
             f"{holder.name} holds the keyboard. Nothing was changed.", "Watch, or take the keyboard over (k)."
         )
+
+
+def _check_answer(state: SessionState, answer: c.Answer, actor: Actor) -> None:
+    if answer.check not in state.checks or not is_functional(answer.check):
+        raise Refused(
+            f"{answer.check!r} is not among what the application owner is asked. Nothing was changed.",
+            "Choose one of those listed; they come once everything runs again.",
+        )
+    who = speaker(state, actor, answer.name)
+    check_established(state, who)
+    check_name(state, Role.OWNER, who)
+    if not answer.passed and not answer.note.strip():
+        raise Refused("What failed needs a note. Nothing was changed.", "Type what was seen, in a few words.")
+
+
+def _check_follow_up(state: SessionState, told: c.FollowUp) -> None:
+    if told.key and told.key not in {one.key for one in follow_ups(state)}:
+        raise Refused(f"There is no follow-up {told.key!r}. Nothing was changed.", "Choose one of those listed.")
+    if not told.task.strip():
+        raise Refused("A follow-up says what is to be done. Nothing was kept.", "Type it, in a few words.")
+    if told.due:
+        try:
+            date.fromisoformat(told.due)
+        except ValueError:
+            raise Refused(f"{told.due!r} is no date. Nothing was kept.", "Write it as 2026-11-27.") from None
 
 
 def _check_idle(state: SessionState, hint: str) -> None:

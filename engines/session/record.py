@@ -11,11 +11,15 @@ from datetime import datetime
 import msgspec
 import tomli_w
 
+from engines.session.answers import bare, is_functional
 from engines.session.events import Signed
+from engines.session.followups import follow_ups
 from engines.session.journal import Journal
-from engines.session.plan import PlanKind
+from engines.session.notices import wanted
+from engines.session.plan import LossWindow, PlanKind
 from engines.session.state import CheckState, SessionState, Status, StepState, fold
-from engines.text import stamp
+from engines.text import parse_stamp, stamp
+from engines.values import WrongValue, duration
 
 RECORD_FORMAT = 1
 HEADER = (
@@ -86,6 +90,7 @@ def record(state: SessionState) -> dict[str, object]:
             }
             for a in state.approvals
         ],
+        "functional": _functional(state),
         "sign_off": _sign_offs(state),
         "handover": [
             {"at": at, "to": taken.actor.name, "login": taken.actor.login, "reason": taken.reason}
@@ -107,6 +112,19 @@ def record(state: SessionState) -> dict[str, object]:
             for grid in state.grids.values()
             for row in grid.rows
         ],
+        "notification": _notifications(state),
+        "follow_up": [
+            {
+                "key": one.key,
+                "kind": one.kind,
+                "task": one.task,
+                "owner": one.owner,
+                "due": one.due,
+                "ticket": one.ticket,
+            }
+            for one in follow_ups(state)
+        ],
+        "checklist": _checklist(state),
         "rejected": [
             {"at": at, "command": r.command, "by": r.actor.name, "message": r.message} for at, r in state.rejected
         ],
@@ -183,7 +201,58 @@ def measures(state: SessionState) -> dict[str, object]:
         "whole_seconds": _seconds(state.begun_at, state.ended_at),
         "until_restored_seconds": _seconds(state.begun_at, _restored_at(state)),
         "downtime_seconds": _downtime(steps),
+        **objectives(state),
     }
+
+
+def objectives(state: SessionState) -> dict[str, object]:
+    """What was lost, and whether the recovery objectives were met; None where one is not given or not known."""
+    plan = state.plan if state.plan is not None and state.plan.kind is PlanKind.RESTORE else None
+    restored, rto, rpo, lost = _seconds(state.begun_at, _restored_at(state)), None, _rpo(state), loss(state)
+    rto = plan.objective if plan is not None else None
+    return {
+        "rto_seconds": rto,
+        "rto_met": restored <= rto if restored is not None and rto is not None else None,
+        "loss": {"start": lost.start, "end": lost.end, "seconds": lost.seconds} if lost is not None else None,
+        "rpo_seconds": rpo,
+        "rpo_met": lost.seconds <= rpo if restored is not None and lost is not None and rpo is not None else None,
+    }
+
+
+def loss(state: SessionState) -> LossWindow | None:
+    """What the restore in force does not bring back, up to when writing stopped as far as it has.
+
+    The plan reckons up to the moment at which it was made; the application wrote on until it was stopped.
+    """
+    plan = state.plan
+    if plan is None or plan.loss is None or state.puts_back:
+        return None
+    start, end = _parsed(plan.loss.start), _parsed(plan.loss.end)
+    if start is None or end is None:
+        return plan.loss
+    current = [known for known in state.current if known.status is Status.DONE]
+    stopped = [known.ended for known in current if known.step.action == "stop-maintenance"]
+    replaced = [known.started for known in current if known.step.destructive]
+    until = max((at for at in (*(stopped or replaced), end) if at is not None), default=end)
+    return LossWindow(stamp(start), stamp(until), (until - start).total_seconds())
+
+
+def _rpo(state: SessionState) -> float | None:
+    """Seconds: the report's objective, else the target's."""
+    objective = state.begun.incident.get("objective") if state.begun else None
+    told = objective.get("rpo") if isinstance(objective, Mapping) else None
+    told = told or (state.begun.target.get("rpo") if state.begun else None)
+    try:
+        return duration(told).total_seconds() if told else None
+    except WrongValue:
+        return None
+
+
+def _parsed(written: str) -> datetime | None:
+    try:
+        return parse_stamp(written)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _downtime(steps: Sequence[StepState]) -> float | None:
@@ -227,6 +296,7 @@ def people(state: SessionState) -> list[dict[str, object]]:
     present = [("database operator", operator), *(("database operator", taken.actor) for _, taken in state.handovers)]
     present += [("incident commander", approval.actor) for approval in state.approvals]
     present += [("incident commander", known.override.actor) for known in state.checks.values() if known.override]
+    present += [("application owner", answer.actor) for _, answer in state.tried]
     present += [(str(gate.role), gate.actor) for known in state.steps for gate in known.gates if gate.actor.name]
     seen: dict[tuple[str, str, str], dict[str, object]] = {}
     for role, actor in present:
@@ -240,6 +310,66 @@ def people(state: SessionState) -> list[dict[str, object]]:
         }
         seen.setdefault((role, actor.name, actor.login), entry)
     return list(seen.values())
+
+
+def _functional(state: SessionState) -> list[dict[str, object]]:
+    """Each time that the application owner tried something, then what was left unanswered."""
+    found: list[dict[str, object]] = [
+        {
+            "tried": bare(answer.name),
+            "result": "passed" if answer.passed else "failed",
+            "note": answer.note,
+            "by": answer.actor.name,
+            "login": answer.actor.login,
+            "how": answer.actor.how,
+            "at": at,
+            "overridden_by": _overridden_by(state, answer.name)
+            if state.answers.get(answer.name) == (at, answer)
+            else None,
+        }
+        for at, answer in state.tried
+    ]
+    return found + [
+        {"tried": bare(name), "result": "not answered", "overridden_by": _overridden_by(state, name)}
+        for name in state.checks
+        if is_functional(name) and name not in state.answers
+    ]
+
+
+def _overridden_by(state: SessionState, check: str) -> str | None:
+    known = state.checks.get(check)
+    return known.override.actor.name if known is not None and known.override is not None else None
+
+
+def _notifications(state: SessionState) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    for notice, channel in wanted(state):
+        tried = notice.attempts.get(channel)
+        found.append(
+            {
+                "line": notice.number,
+                "about": notice.about,
+                "channel": channel,
+                "sent": tried is not None and tried.ok,
+                "at": tried.at if tried else None,
+                "reason": tried.reason if tried else "not tried yet",
+                "text": tried.text if tried else None,
+            }
+        )
+    return found
+
+
+def _checklist(state: SessionState) -> dict[str, object] | None:
+    edited = state.checklist
+    if edited is None:
+        return None
+    return {
+        "path": edited.path,
+        "line": edited.line,
+        "old_sha256": edited.old_sha256,
+        "new_sha256": edited.new_sha256,
+        "by": edited.actor.name,
+    }
 
 
 def _sign_offs(state: SessionState) -> list[dict[str, object]]:
@@ -294,6 +424,8 @@ def _check(known: CheckState) -> dict[str, object]:
         "verdict": check.verdict,
         "evidence": check.evidence,
         "hint": check.hint or None,
+        "before": check.before,
+        "now": check.now,
         "at": known.at,
         "overridden_by": override.actor.name if override else None,
         "overridden_how": override.actor.how if override else None,

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 from engines.checks import Verdict
 from engines.people import Role
+from engines.session.answers import bare, is_functional
+from engines.session.followups import follow_ups, task_of
+from engines.session.notices import unsent
 from engines.session.plan import GateKind, PlanKind
-from engines.session.record import measures, people
-from engines.session.state import CheckState, Grid, SessionState, Status
+from engines.session.record import loss, measures, people
+from engines.session.state import CheckState, Grid, NoteTaken, SessionState, Status, StepState
 from engines.text import clock, count, drawable, duration, parse_stamp, size, span
 
 _SAID = {
@@ -48,17 +52,25 @@ def report(state: SessionState, *, roles: bool = False) -> str:
     """The report in Markdown (CommonMark, with tables). `roles`: everybody's name is their role instead."""
     parts = (
         _head(state),
+        _in_words(state),
         _table("", ("", ""), _summary(state)),
         _deviations(state),
         _table("## Steps that did not go well at once", ("step", "what became of it"), _troubles(state)),
         _left_behind(state),
         _table("## People", ("role", "who", "how that is known"), _people(state)),
         _table(f"## {_what_of_backup(state)}", ("", ""), _backup(state)),
+        _table("## The plan", ("", ""), _planned(state)),
         *(_grid(grid, state) for grid in state.grids.values()),
+        _table("## Tried by the application owner", ("what", "result", "by", "note"), _functional(state)),
+        _table("## Metrics", ("metric", "before", "now", "verdict", "what was found"), _metrics(state)),
         _table("## Checks that were not simply OK", ("check", "verdict", "what was found"), _checks(state)),
+        _fine(state),
         _table("## Timeline (UTC)", ("at", "what"), ((_clock(one.at), one.what) for one in timeline(state))),
         _table("## Steps", ("step", "result", "work", "waiting", "what came of it"), _steps(state)),
-        _list("## Notes for follow-up", [f"{_clock(note.at)} {note.actor.name}: {note.text}" for note in state.notes]),
+        _not_configured(state),
+        _table("## Not sent", ("what", "to", "why not"), _not_sent(state)),
+        _table("## Follow-ups", ("what", "owner", "due", "ticket"), _follow_ups(state)),
+        _list("## Notes", [_note(note) for note in state.notes if not task_of(note.text)]),
         "## Still to be written\n\n" + "\n".join(f"- [ ] {line}" for line in _OPEN) + "\n",
         _foot(state),
     )
@@ -109,6 +121,10 @@ def timeline(state: SessionState) -> tuple[Moment, ...]:
             found.append(Moment(known.ended, f"{known.id} {known.step.title} {known.status}{told}"))
     found += [Moment(one.at, f"{one.by}: {one.what}. {one.reason}") for one in state.deviations]
     found += [Moment(at, f"refused to {one.actor.name}: {one.message}") for at, one in state.rejected]
+    for at, answer in state.tried:
+        told = f": {answer.note}" if answer.note else ""
+        result = "it passed" if answer.passed else "it FAILED"
+        found.append(Moment(at, f"{answer.actor.name} tried {bare(answer.name)}, {result}{told}"))
     found += [Moment(at, f"reminder: {one.text}") for at, one in state.reminders]
     found += [Moment(note.at, f"{note.actor.name} noted: {note.text}") for note in state.notes]
     if state.ended is not None and state.ended_at is not None:
@@ -143,11 +159,12 @@ def _summary(state: SessionState) -> Iterable[tuple[str, str]]:
     yield "Restored after", _lasted(found["until_restored_seconds"])
     yield "Application down for", _lasted(found["downtime_seconds"])
     yield "Work, and waiting for people", f"{_lasted(found['working_seconds'])}, {_lasted(found['waiting_seconds'])}"
-    if plan is not None and plan.loss is not None:
-        loss = plan.loss
-        yield "Writes lost", f"{span(loss.seconds)}, from {_moment(loss.start)} to {_moment(loss.end)}"
+    lost = loss(state)
+    if lost is not None:
+        yield "Writes lost", f"{span(lost.seconds)}, from {_moment(lost.start)} to {_moment(lost.end)}"
     if plan is not None and plan.kind is PlanKind.RESTORE:
-        yield "Objective", _objective(plan.objective, found["until_restored_seconds"])
+        yield "Objective of time", _objective(plan.objective, found["until_restored_seconds"])
+        yield "Objective of loss", _loss_objective(found)
     if state.break_glass:
         yield "Break-glass", "; ".join(dict.fromkeys(state.break_glass))
 
@@ -159,6 +176,98 @@ def _objective(wanted: float | None, restored: object) -> str:
     if not isinstance(restored, float):
         return f"{duration(wanted)}; not restored"
     return f"{duration(wanted)}; {'met' if restored <= wanted else 'MISSED'} by {duration(abs(wanted - restored))}"
+
+
+def _loss_objective(found: Mapping[str, object]) -> str:
+    wanted = found["rpo_seconds"]
+    if not isinstance(wanted, float):
+        return "none given"
+    met = {True: "met", False: "MISSED", None: "not restored"}[cast(bool | None, found["rpo_met"])]
+    return f"{span(wanted)}; {met}"
+
+
+def _in_words(state: SessionState) -> str:
+    """The session in a few sentences, for whoever reads no further."""
+    return " ".join(_plain(sentence) for sentence in _sentences(state)) + "\n" if state.begun else ""
+
+
+def _sentences(state: SessionState) -> Iterator[str]:
+    begun, found = state.begun, measures(state)
+    if begun is None or state.begun_at is None:
+        return
+    name, chosen = begun.target.get("name", ""), state.plan.backup if state.plan else None
+    taken = f", taken {_moment(chosen.taken_at)}" if chosen else ""
+    backup = f"{chosen.name if chosen else state.backup.get('name', 'a backup')}{taken}"
+    began = f"On {clock(state.begun_at)} {begun.operator.name} began to restore {name} from {backup}"
+    if state.puts_back:
+        yield f"{began}. It was taken back."
+    elif isinstance(restored := found["until_restored_seconds"], float):
+        yield f"{began}; it was restored after {duration(restored)}."
+    else:
+        yield f"{began}. Nothing was restored{'' if state.ended else ' so far'}."
+    if isinstance(down := found["downtime_seconds"], float):
+        yield f"The application was down for {duration(down)}."
+    lost = loss(state) if found["until_restored_seconds"] else None
+    if lost is not None:
+        yield f"What was written from {_moment(lost.start)} to {_moment(lost.end)}, {span(lost.seconds)}, is lost."
+    wrong = sum(known.blocks for known in state.checks.values())
+    many = len(state.deviations)
+    yield f"{many or 'No'} deviation{'' if many == 1 else 's'} from the runbook" + (
+        f", {wrong} open check{'' if wrong == 1 else 's'}." if wrong else "."
+    )
+    if state.ended is not None and state.ended_at is not None:
+        yield f"The session ended {clock(state.ended_at)}: {state.ended.how}."
+
+
+def _planned(state: SessionState) -> Iterable[tuple[str, str]]:
+    plan = state.plan
+    if plan is None or plan.kind is PlanKind.PREPARE:
+        return
+    yield "What for", f"to {plan.kind}, {len(plan.steps)} steps, revision {plan.revision}"
+    yield "Plan" + ("" if state.approved or not plan.needs_approval else ", not approved"), state.plan_digest
+    if state.approval is not None and state.approved:
+        one = state.approval
+        yield (
+            "Approved",
+            f"by {one.actor.name} ({one.actor.how}), {clock(one.at)}, for a start before {_moment(one.until)}",
+        )
+    if plan.estimate is not None:
+        took = sum(known.seconds for known in state.current if known.attempt)
+        yield "Estimated, and took", f"{duration(plan.estimate)}, {duration(took)} of work"
+
+
+def _functional(state: SessionState) -> Iterable[tuple[str, str, str, str]]:
+    for name, known in state.checks.items():
+        if not is_functional(name):
+            continue
+        _at, answer = state.answers.get(name, (None, None))
+        result = ("passed" if answer.passed else "FAILED") if answer else "not answered"
+        note = f"{answer.note if answer else ''}{_overridden(known)}".removeprefix("; ")
+        yield bare(name), result, answer.actor.name if answer else "", note
+
+
+def _metrics(state: SessionState) -> Iterable[tuple[str, str, str, str, str]]:
+    for name, known in state.checks.items():
+        check = known.check
+        if name.startswith("metric: "):
+            told = f"{check.evidence}{_overridden(known)}"
+            yield name.removeprefix("metric: "), _measured(check.before), _measured(check.now), str(check.verdict), told
+
+
+def _measured(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _not_sent(state: SessionState) -> Iterable[tuple[str, str, str]]:
+    return ((str(notice.about), channel, why) for notice, channel, why in unsent(state))
+
+
+def _follow_ups(state: SessionState) -> Iterable[tuple[str, str, str, str]]:
+    return ((one.task, one.owner or "nobody yet", one.due or "no date", one.ticket) for one in follow_ups(state))
+
+
+def _note(note: NoteTaken) -> str:
+    return f"{_clock(note.at)} {note.actor.name}: {note.text}"
 
 
 def _deviations(state: SessionState) -> str:
@@ -206,8 +315,7 @@ def _backup(state: SessionState) -> Iterable[tuple[str, str]]:
     yield "Taken", _moment(chosen.taken_at)
     yield "Size", size(chosen.size)
     yield "sha256", chosen.sha256
-    yield "Proof", f"{chosen.status}: {chosen.evidence}"
-    yield "Plan" + ("" if state.approved else ", not approved"), state.plan_digest
+    yield "Proof", f"{chosen.status}: {chosen.evidence}".removesuffix(": ")
 
 
 def _grid(grid: Grid, state: SessionState) -> str:
@@ -236,7 +344,8 @@ def _grid(grid: Grid, state: SessionState) -> str:
 
 def _checks(state: SessionState) -> Iterable[tuple[str, str, str]]:
     for name, known in state.checks.items():
-        if known.check.verdict is not Verdict.OK:
+        # What the owner tried, and the metrics, have tables of their own.
+        if known.check.verdict is not Verdict.OK and not is_functional(name) and not name.startswith("metric: "):
             yield name, str(known.check.verdict), f"{known.check.evidence}{_overridden(known)}"
 
 
@@ -247,12 +356,26 @@ def _overridden(known: CheckState) -> str:
 
 def _steps(state: SessionState) -> Iterable[tuple[str, str, str, str, str]]:
     for known in state.steps:
-        if known.status is Status.PENDING:
+        if known.status is Status.PENDING or _is_not_configured(known):
             continue
         title = f"{known.id} {known.step.title}"
         again = f", attempt {known.attempt}" if known.attempt > 1 else ""
         came_of_it = known.skipped_for or known.message
         yield title, f"{known.status}{again}", duration(known.seconds), duration(known.waited), came_of_it
+
+
+def _is_not_configured(known: StepState) -> bool:
+    return known.status is Status.SKIPPED and not known.step.configured
+
+
+def _not_configured(state: SessionState) -> str:
+    left = [f"{known.id} {known.step.title}" for known in state.steps if _is_not_configured(known)]
+    return f"Not configured, and left out: {_plain(', '.join(left))}.\n" if left else ""
+
+
+def _fine(state: SessionState) -> str:
+    count = sum(known.check.verdict is Verdict.OK for known in state.checks.values())
+    return f"{count} check{'' if count == 1 else 's'} said OK; they are in session.toml.\n" if count else ""
 
 
 def _foot(state: SessionState) -> str:
@@ -293,6 +416,7 @@ def _roles(state: SessionState) -> dict[str, str]:
     named += [(str(one.get("name", "")), "somebody") for one in (state.begun.people if state.begun else ())]
     named += [(one.by, "somebody") for one in state.deviations]
     named += [(note.actor.name, "somebody") for note in state.notes]
+    named += [(one.owner, "somebody") for one in follow_ups(state)]
     named += [(one.actor.name, "somebody") for _at, one in state.rejected]
     found: dict[str, str] = {}
     many: Counter[str] = Counter()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from engines import checklist
 from engines.children import Child, alive, end, identified
 from engines.errors import Refused, RestoreError
 from engines.session import commands as c
@@ -30,20 +31,25 @@ from engines.session.events import (
     Actor,
     Approved,
     BackupChosen,
+    CheckAnswered,
     CheckDone,
+    ChecklistEdited,
     CheckOverridden,
     ChildEnded,
     Ending,
     Event,
+    FollowUpSet,
     GateGiven,
     How,
     KeyboardTaken,
     NoteAdded,
+    NoticeSent,
     PlanMade,
     PlanRefused,
     Rejected,
     Result,
     RunnerStarted,
+    SendingAsked,
     SessionBegun,
     SessionEnded,
     Signed,
@@ -54,7 +60,9 @@ from engines.session.events import (
     StopAsked,
     UndoAsked,
 )
+from engines.session.followups import checklist_line, checklist_path, new_key
 from engines.session.journal import Journal, Writer, keep_reserve, release_reserve, replace_file
+from engines.session.messenger import Messenger, attempt, channels_of
 from engines.session.moves import (
     DEFAULT_WINDOW,
     End,
@@ -70,6 +78,7 @@ from engines.session.moves import (
     next_move,
     still_stopped,
 )
+from engines.session.notices import waiting
 from engines.session.peers import watched_by
 from engines.session.plan import GateKind, PlanKind, Step, digest
 from engines.session.recipe import Recipe
@@ -104,6 +113,10 @@ _RECORDED = (
     StepEnded,
     StepSkipped,
     NoteAdded,
+    CheckAnswered,
+    ChecklistEdited,
+    FollowUpSet,
+    NoticeSent,
     SessionEnded,
 )
 
@@ -135,6 +148,7 @@ class Runner:
         self._leaving = False
         self._closing = False
         self._reported = b""  # the report as we wrote it
+        self._messenger = Messenger(lambda: self.state, self.record)
 
     # -- the journal ------------------------------------------------------------------------------------
 
@@ -150,6 +164,7 @@ class Runner:
                 self._write_record()
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._tell, line)
+            self._messenger.wake()
 
     def _tell(self, line: bytes) -> None:
         self._server.send({"line": line.decode()})
@@ -207,10 +222,14 @@ class Runner:
             self._loop.add_signal_handler(number, self._leave)
         await self._server.open(socket)
         store.write_mark(mark, store.RunnerMark(os.getpid(), identified(os.getpid()).started, str(socket)))
+        if self.state.begun is not None:
+            self._messenger.begin(self.state.begun)
         try:
             await self._drive()
         finally:
             self._closing = True
+            if self._messenger.follows:
+                await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
             if self.state.ended is not None:
                 await asyncio.to_thread(self._seal)
             await self._server.close()
@@ -226,8 +245,24 @@ class Runner:
         """Do for a session that is over what a runner killed at its very end left undone: the record, the clearing."""
         if self._record_holds():
             self._write_record()
+            self.send_due()
             self._seal()
         self._clear_private()
+        self._journal.close()
+
+    def send_due(self) -> None:
+        """Tell people what they have not been told, one after the other: for a session without a living runner."""
+        known = channels_of(self.state.begun) if self.state.begun is not None else {}
+        for notice, channel in tuple(waiting(self.state)):
+            if channel in known:
+                self.record(attempt(self.state, notice, channel, known[channel]))
+
+    def send_again(self, actor: Actor) -> None:
+        """The same once more for what did not arrive, in a session that is over."""
+        self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
+        self.record(SendingAsked(actor), actor.name)
+        self.send_due()
+        self._seal()
         self._journal.close()
 
     def _record_holds(self) -> bool:
@@ -459,6 +494,8 @@ class Runner:
             self._take_free_keyboard(actor)
         if isinstance(command, c.Recheck):
             return await self._recheck(command, actor)
+        if isinstance(command, c.Checklist):
+            return await self._enter(command, actor)
         try:
             actor, signed = await self._signed(command, actor)
         except RestoreError as error:
@@ -542,6 +579,14 @@ class Runner:
         await asyncio.sleep(0)
         return {"ok": True, "verdict": str(check.verdict)}
 
+    async def _enter(self, command: c.Checklist, actor: Actor) -> dict[str, object]:
+        check_command(self.state, command, actor, self._now())
+        path, line = Path(checklist_path(self.state)), checklist_line(self.state)
+        edit = await asyncio.to_thread(checklist.write, path, line, command.old_sha256, command.new_sha256)
+        self.record(ChecklistEdited(str(path), line.told(), edit.old_sha256, edit.new_sha256, actor), actor.name)
+        await asyncio.sleep(0)
+        return {"ok": True}
+
     def _take_free_keyboard(self, actor: Actor) -> None:
         """A console of the holder's login takes the keyboard when the console that held it is gone."""
         holder = self.state.keyboard
@@ -582,11 +627,19 @@ class Runner:
                 return BackupChosen(backup)
             case c.Note(text=text):
                 return NoteAdded(actor, text.strip())
+            case c.Answer(check=check, passed=passed, name=name, note=note):
+                return CheckAnswered(check, passed, note.strip(), self._named(actor, name))
+            case c.FollowUp():
+                key = command.key or new_key(self.state)
+                told = (command.task.strip(), command.owner.strip(), command.due.strip(), command.ticket.strip())
+                return FollowUpSet(key, *told, actor)
+            case c.SendAgain():
+                return SendingAsked(actor)
             case c.TakeKeyboard(name=name, reason=reason):
                 return KeyboardTaken(self._named(actor, name), reason)
             case c.Undo(reason=reason):
                 return UndoAsked(actor, reason)
-            case c.Recheck() | c.Abandon():
+            case c.Recheck() | c.Abandon() | c.Checklist():
                 raise AssertionError("these are answered before")
 
     def _named(self, actor: Actor, typed: str) -> Actor:

@@ -9,28 +9,34 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from engines.checks import Check
+from engines.session.answers import answered
 from engines.session.events import (
     Actor,
     Approved,
     BackupChosen,
+    CheckAnswered,
     CheckDone,
+    ChecklistEdited,
     CheckOverridden,
     ChildEnded,
     ChildStarted,
     Ending,
     Entry,
     FactFound,
+    FollowUpSet,
     GateGiven,
     GridMade,
     GridRow,
     KeyboardTaken,
     NoteAdded,
+    NoticeSent,
     PlanMade,
     PlanRefused,
     Rejected,
     Reminded,
     Result,
     RunnerStarted,
+    SendingAsked,
     SessionBegun,
     SessionEnded,
     Signed,
@@ -42,6 +48,7 @@ from engines.session.events import (
     StopAsked,
     UndoAsked,
 )
+from engines.session.notices import Attempt, Notice, due
 from engines.session.plan import Gate, GateKind, Plan, PlanKind, Step
 
 _EMPTY: Mapping[str, object] = MappingProxyType({})
@@ -182,6 +189,12 @@ class SessionState:
     children: tuple[RunningChild, ...] = ()
     grids: Mapping[str, Grid] = field(default_factory=dict)
     notes: tuple[NoteTaken, ...] = ()
+    answers: Mapping[str, tuple[datetime, CheckAnswered]] = field(default_factory=dict)  # the latest to each check
+    tried: tuple[tuple[datetime, CheckAnswered], ...] = ()  # all of them, in order
+    follow_ups: Mapping[str, FollowUpSet] = field(default_factory=dict)  # what was said of each, by its key
+    checklist: ChecklistEdited | None = None
+    notices: tuple[Notice, ...] = ()
+    sending_asked: int = 0  # line of the journal; 0: never
     deviations: tuple[Deviation, ...] = ()
     rejected: tuple[tuple[datetime, Rejected], ...] = ()
     reminders: tuple[tuple[datetime, Reminded], ...] = ()
@@ -260,6 +273,12 @@ def fold(entries: Iterable[Entry]) -> SessionState:
 
 def after(state: SessionState, entry: Entry) -> SessionState:
     """The state once `entry` has happened. Pure: no clock, no file, no decision about what is allowed."""
+    then = _after(state, entry)
+    notice = due(state, then, entry)
+    return replace(then, notices=(*then.notices, notice)) if notice is not None else then
+
+
+def _after(state: SessionState, entry: Entry) -> SessionState:
     state = replace(_waiting(state, entry.at), last_seq=entry.seq, last_at=entry.at)
     at = entry.at
     if not isinstance(entry.event, (Reminded, NoteAdded, Rejected, KeyboardTaken)):
@@ -290,6 +309,7 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 plan_refused=None,
                 approval=None,
                 checks={},
+                answers={},
                 grids={},
             )
         case KeyboardTaken() as taken:
@@ -318,6 +338,14 @@ def after(state: SessionState, entry: Entry) -> SessionState:
                 f"check overridden: {name} was {override.verdict}{chosen}{alone}",
                 override.actor.name,
                 override.reason,
+            )
+        case CheckAnswered(name=name) as answer:
+            check = answered(name, passed=answer.passed, note=answer.note, by=answer.actor.name)
+            return replace(
+                state,
+                checks={**state.checks, name: CheckState(check, at)},
+                answers={**state.answers, name: (at, answer)},
+                tried=(*state.tried, (at, answer)),
             )
         case Approved() as given:
             approval = Approval(given.digest, given.actor, at, given.until, given.break_glass, given.signed)
@@ -381,6 +409,15 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             return replace(state, grids={**state.grids, where: Grid(where, at, rows)})
         case NoteAdded(actor=actor, text=text):
             return replace(state, notes=(*state.notes, NoteTaken(at, actor, text)))
+        case FollowUpSet(key=key) as follow_up:
+            return replace(state, follow_ups={**state.follow_ups, key: follow_up})
+        case ChecklistEdited() as edited:
+            return replace(state, checklist=edited)
+        case NoticeSent() as sent:
+            tried = Attempt(at, entry.seq, sent.ok, sent.reason, sent.text)
+            return replace(state, notices=tuple(_tried(one, sent, tried) for one in state.notices))
+        case SendingAsked():
+            return replace(state, sending_asked=entry.seq)
         case UndoAsked() as undo:
             return _deviating(
                 replace(state, undo_asked=undo, plan_refused=None), at, "undo", undo.actor.name, undo.reason
@@ -390,6 +427,12 @@ def after(state: SessionState, entry: Entry) -> SessionState:
             if ended_session.how is Ending.ABANDONED:
                 return _deviating(state, at, "abandoned", entry.by, ended_session.reason)
             return state
+
+
+def _tried(notice: Notice, sent: NoticeSent, tried: Attempt) -> Notice:
+    if notice.number != sent.notice:
+        return notice
+    return replace(notice, attempts={**notice.attempts, sent.channel: tried})
 
 
 def _with_plan(state: SessionState, plan: Plan, digest: str) -> SessionState:

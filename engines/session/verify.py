@@ -9,7 +9,16 @@ from pathlib import Path
 
 from engines.errors import RestoreError
 from engines.session.defects import defect
-from engines.session.events import PlanMade, SessionBegun, SessionEnded, StepEnded, StepLog, StepStarted
+from engines.session.events import (
+    NoticeSent,
+    PlanMade,
+    SendingAsked,
+    SessionBegun,
+    SessionEnded,
+    StepEnded,
+    StepLog,
+    StepStarted,
+)
 from engines.session.journal import BrokenChain, Journal, line_digest, read
 from engines.session.record import plan_as_written, render
 from engines.session.report import report
@@ -100,8 +109,10 @@ def _with_journal(record: bytes, entries: int, digest: str, path: Path, signers:
     holds.append("session.toml: the same as made again from the journal")
     newer = len(journal.lines) - entries
     ended = any(isinstance(entry.event, SessionEnded) for entry in journal.entries)
-    # The end alone may be missing from the record: the runner died between the two.
-    cut_off = newer == 1 and isinstance(journal.entries[-1].event, SessionEnded)
+    # The end, and what people were told of it, may be missing from the record: the runner died between the two.
+    cut_off = all(
+        isinstance(entry.event, (SessionEnded, NoticeSent, SendingAsked)) for entry in journal.entries[entries:]
+    )
     if newer and ended and not cut_off:
         return Finding(
             f"Journal line {entries + 1}: it is newer than the record of an ended session.", tuple(holds), ()

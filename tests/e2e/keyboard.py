@@ -35,6 +35,10 @@ class Operator:
         """Waits until all of it is to be seen at once; the screen's words then."""
         return self._waits(lambda seen: all(text in seen for text in wanted), f"to see {wanted}", timeout)
 
+    def sees_one_of(self, *wanted: str, timeout: float = PATIENCE) -> str:
+        """Waits until any of it is to be seen; the screen's words then."""
+        return self._waits(lambda seen: any(text in seen for text in wanted), f"to see one of {wanted}", timeout)
+
     def sees_no_more(self, text: str, timeout: float = PATIENCE) -> str:
         """Waits until it is gone from the screen."""
         return self._waits(lambda seen: text not in seen, f"for {text!r} to be gone", timeout)
@@ -93,6 +97,24 @@ class Operator:
         self.presses("Enter")
         self.sees(f"Name of the {role}", "Enter signs off")
         self.types(name)
+
+    def answers(self, tried: str, passed: str, name: str, note: str = "") -> None:
+        """What the application owner found when they tried it by hand."""
+        self.sees("The application owner tries by hand and answers (f)", f"functional: {tried[:9]}")
+        self.presses("f")
+        self.sees(f"The application owner tried it: {tried}", "Did it pass?")
+        self.terminal.type(passed)
+        self.goes_to_next_box()
+        self.terminal.type(name)
+        self.goes_to_next_box()
+        self.types(note)
+        self.sees_no_more("The application owner tried it")
+
+    def goes_to_next_box(self) -> None:
+        """Tab, and eyes on the cursor: what is typed at once would still go into the box before."""
+        row = self.terminal.cursor_row()
+        self.presses("Tab")
+        until(lambda: self.terminal.cursor_row() > row, "the cursor is in the next box")
 
     def asks_for_undo(self, why: str) -> None:
         self.presses("u")

@@ -74,6 +74,10 @@ def test_deleted_rows_come_back_by_keys_alone(build_laravel: Build, prepare_job:
     operator.sees("users", "transactions", "MATCH", "live database")
     operator.presses("Escape")
     operator.confirms(*STARTED, "4.9", "4.10", "4.11", "4.12")
+    operator.answers("authentication", "no", OWNER, "the form does not open")
+    operator.sees("failed, says olu")
+    for tried in ("authentication", "payment flow", "reporting dashboard"):
+        operator.answers(tried, "yes", OWNER)
     operator.signs_off("application owner", OWNER)
     operator.signs_off("incident commander", COMMANDER)
     operator.sees("The session is over: signed off", "session.toml")

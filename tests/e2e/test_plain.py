@@ -107,6 +107,14 @@ def test_a_whole_session_is_typed_with_slips_and_taken_up_again(prepare_job: Pre
         assert not job.state.did_anything_destructive
         person.goes_live()
         person.goes_on("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7", "4.11", "4.12")
+        person.reads("The application owner tries by hand and answers (f): authentication, payment flow")
+        for tried in ("authentication", "payment flow", "reporting dashboard"):
+            person.says("f", to="[f answer what the owner tried")
+            person.says(f"functional: {tried}", to="Which (functional: ")
+            person.says("yes", to="Did it pass (yes or no): ")
+            person.says(OWNER, to="Name of the application owner: ")
+            person.says(ENTER, to="Note: ")
+            person.reads(f"functional: {tried}: passed, says olu")
         person.says(ENTER, to="[Enter sign off")
         person.says(ENTER, to="Name of the application owner: ")
         person.reads("REFUSED: ")
@@ -129,7 +137,7 @@ MENDED = ["test", "-e", "storage/mended"]
 def test_checks_that_failed_are_mended_and_asked_again_and_the_incidents_own_errors_do_not_count(
     prepare_job: Prepare,
 ) -> None:
-    job = prepare_job(application={"smoke": MENDED, "health": MENDED})
+    job = prepare_job(application={"smoke": MENDED, "health": MENDED, "functional_checks": []})
     job.app.start("web")
     stamp = f"{job.incident.started:%Y-%m-%d %H:%M:%S}"
     job.app.log.write_text(f"[{stamp}] production.ERROR: the incident itself\n")

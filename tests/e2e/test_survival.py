@@ -25,7 +25,7 @@ GO = "storage/go"
 # A step that takes as long as the test wants it to.
 UNTIL_TOLD = ["sh", "-c", f"echo waiting; until [ -e {GO} ]; do sleep 0.05; done; echo told"]
 LONG_STOP = {
-    "application": {"workers_stop": UNTIL_TOLD, "smoke": ["true"], "logs": []},
+    "application": {"workers_stop": UNTIL_TOLD, "smoke": ["true"], "logs": [], "functional_checks": []},
     "without": ("workers_check", "health_url"),
 }
 

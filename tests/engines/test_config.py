@@ -17,11 +17,13 @@ import msgspec
 import pytest
 
 from engines import config, tables, targets
-from engines.config import Application, Approval, Config, Environment, MysqlTarget, SqliteTarget, Target
+from engines.config import Application, Approval, Config, Environment, MysqlTarget, Review, SqliteTarget, Target
 from engines.errors import ConfigError, Problem, UsageError
+from engines.notify import Channel
 from engines.people import Person, Role, in_role
 from engines.surroundings import GitHub, Host
 from engines.values import duration_text
+from engines.watched import Prometheus
 
 ROOT = Path(__file__).parents[2]
 LEAST = """
@@ -31,8 +33,31 @@ environment = "local"
 database = "database/database.sqlite"
 backups = "/srv/backups"
 """
-DOCUMENTED = (Config, Approval, Person, SqliteTarget, MysqlTarget, Application, Host, GitHub)
-TABLES_OF_THEIR_OWN = {"target", "person", "approval", "application", "host", "github"}
+DOCUMENTED = (
+    Config,
+    Approval,
+    Person,
+    Channel,
+    Review,
+    SqliteTarget,
+    MysqlTarget,
+    Prometheus,
+    Application,
+    Host,
+    GitHub,
+)
+TABLES_OF_THEIR_OWN = {
+    "target",
+    "person",
+    "approval",
+    "application",
+    "notify",
+    "review",
+    "prometheus",
+    "metric",
+    "host",
+    "github",
+}
 
 
 def load(text: str, folder: Path) -> Config:

@@ -417,4 +417,4 @@ def test_the_keys_in_the_examples_comments_are_of_the_right_kind(tmp_path: Path)
     """Some exclude each other (rows and min_rows), so those problems alone may appear."""
     text = with_comments_taken_off((DOCS / "incident.example.toml").read_text())
     keys = {p.key for p in refused(text, tmp_path)}
-    assert keys == {"table[2].rows", "smoke[1].command", "metric[1].query"}
+    assert keys == {"table[2].rows", "smoke[1].command", "metric[1].query", "metric[1].window"}

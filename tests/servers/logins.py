@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 # Our Python may be where another login can't look, so all that a command needs is loaded while we are still root.
 _BECOME = """
 import concurrent.futures.thread, encodings.idna, importlib, os, pkgutil, pwd, sys
-login, *argv = sys.argv[1:]
-for name in ("tui.approving", "tui.steering", "tui.reading", "engines.session"):
+login, modules, *argv = sys.argv[1:]
+for name in modules.split(","):
     module = importlib.import_module(name)
     for found in pkgutil.iter_modules(getattr(module, "__path__", ())):
         importlib.import_module(f"{name}.{found.name}")
@@ -35,6 +35,10 @@ os.environ.update(HOME=person.pw_dir, USER=login, LOGNAME=login)
 os.chdir("/")
 sys.exit(importlib.import_module("tui.cli").main(argv))
 """
+
+
+_COMMANDS = "tui.approving,tui.steering,tui.reading,engines.session"
+_CONSOLE = f"{_COMMANDS},tui,tui.widgets,screens,screens.modals,textual.drivers.linux_driver,encodings.utf_8_sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Logins:
     ) -> Done:
         """Run a command as that login, from the beginning of the process to its end."""
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _BECOME, login, *map(str, words)],
+            [sys.executable, "-P", "-c", _BECOME, login, _COMMANDS, *map(str, words)],
             input=keys.encode(),
             capture_output=True,
             timeout=60,
@@ -75,6 +79,11 @@ class Logins:
             },
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def console(self, login: str, *words: str | Path) -> tuple[str, ...]:
+        """The command line with which root becomes that login, as `su` does, and opens a console."""
+        place = ("env", f"PATH={os.environ['PATH']}", f"PYTHONPATH={ROOT}", "LANG=C.UTF-8")
+        return (*place, sys.executable, "-P", "-c", _BECOME, login, _CONSOLE, *map(str, words))
 
 
 @contextmanager

@@ -89,6 +89,10 @@ class Terminal:
         """What is to be seen now: one line a row, blanks at the ends left out."""
         return self._tmux("capture-pane", "-p", "-t", "main").rstrip("\n")
 
+    def cursor_row(self) -> int:
+        """The row that the cursor is in, from 0: which box is typed into."""
+        return int(self._tmux("display-message", "-p", "-t", "main", "#{cursor_y}"))
+
     def history(self) -> str:
         """Everything that was printed, what has scrolled away included."""
         return self._tmux("capture-pane", "-p", "-S", "-", "-J", "-t", "main").rstrip("\n")

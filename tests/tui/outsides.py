@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from engines.backups.catalogue import Backup, Catalogue
+from engines.checklist import Edit, Line
 from engines.config import from_table
 from engines.errors import RestoreError
 from engines.incident import Incident
@@ -84,6 +85,8 @@ class World:
     refusal: RestoreError | None = None
     verified: Callable[[Backup], Backup] | None = None
     logs: Opened | RestoreError | None = None
+    edit: Edit | None = None  # of the security checklist
+    entered: list[Line] = field(default_factory=list)  # what was to be entered there
     incident: Incident | None = None
 
     @property
@@ -144,6 +147,10 @@ class World:
         assert self.logs is not None
         return self.logs
 
+    def checklist(self, path: Path, line: Line) -> Edit:
+        self.entered.append(line)
+        return self.edit or real().checklist(path, line)
+
     def read_incident(self, path: Path) -> Incident:
         return self.incident or real().read_incident(path)
 
@@ -163,6 +170,7 @@ class World:
             target=from_table,
             incident=incident_from_table,
             open_logs=self.open_logs,
+            checklist=self.checklist,
             read_incident=self.read_incident,
         )
 

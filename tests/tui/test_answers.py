@@ -108,4 +108,4 @@ def test_the_documentation_has_every_key_and_every_question() -> None:
 def test_the_documented_example_is_an_answers_file(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/plain.md").read_text()
     example = page.partition("```toml\n")[2].partition("```")[0]
-    assert len(read_answers(written(tmp_path, example)).answer) == 3
+    assert len(read_answers(written(tmp_path, example)).answer) == 5

@@ -20,7 +20,24 @@ from tui.widgets.header import Header
 
 # Not worth a place in the footer while they are blocked: they come back when they are wanted.
 _ONLY_WHEN_WANTED = frozenset(
-    {"again", "approve", "explore", "grid", "log", "note", "override", "plan", "resume", "stop", "until"}
+    {
+        "again",
+        "answer",
+        "approve",
+        "checklist",
+        "explore",
+        "follow-up",
+        "grid",
+        "log",
+        "new-follow-up",
+        "note",
+        "override",
+        "plan",
+        "resume",
+        "send-again",
+        "stop",
+        "until",
+    }
 )
 _WITH_STEPS = (Page.READINESS, Page.RESTORE)
 _HINT_STYLE = "Hint { height: auto; max-height: 2; padding: 0 1; background: $panel; }"

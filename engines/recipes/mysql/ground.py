@@ -25,7 +25,7 @@ from engines.mysql.intent import Intent
 from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
-from engines.recipes import deploys, points, report
+from engines.recipes import deploys, points, report, used
 from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
@@ -90,6 +90,7 @@ def look_at_server(work: Work, target: MysqlTarget) -> Mapping[str, object]:
         work.say(counted.how)
     return {
         "identity": server.identity(found.server),
+        "credentials": used.of_server(target, found.server.account),
         "details": dict(details),
         "schema": msgspec.to_builtins(found.schema),
         "before": dict(counts),

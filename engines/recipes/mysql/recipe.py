@@ -18,7 +18,7 @@ from engines.mysql.replay import programs as replaying
 from engines.mysql.replication import logging_told
 from engines.mysql.schema import ghosts
 from engines.mysql.stage.swap import position
-from engines.recipes import afterwards, around
+from engines.recipes import afterwards, around, measuring
 from engines.recipes.mysql import ground, loading, plans, reach, rewound, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
@@ -54,6 +54,8 @@ ACTIONS: Mapping[str, Action] = {
     afterwards.SESSIONS: rewound.put_aside,
     afterwards.IDS: rewound.skip_ids,
     afterwards.BACKUP: rewound.take_backup,
+    measuring.METRICS: measuring.perform,
+    measuring.FUNCTIONAL: measuring.perform,
     "agree": lambda _work, _target: {},
     "clear-up": undoing.clear_up,
     "keep-present": undoing.keep_present,
@@ -150,6 +152,7 @@ class MysqlRecipe:
             validating.check_again(name, target, state)
             or afterwards.check_again(name, target, state)
             or around.check_again(name, target.application, state)
+            or measuring.check_again(name, target, state)
             or next((check for check in ground.all_checks(target, state) if check.name == name), None)
         )
         if again is None:

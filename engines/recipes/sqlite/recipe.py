@@ -9,7 +9,7 @@ import msgspec
 
 from engines.checks import Check
 from engines.errors import RestoreError
-from engines.recipes import afterwards, around
+from engines.recipes import afterwards, around, measuring
 from engines.recipes.sqlite import ground, plans, replacing, rewound, undoing, validating
 from engines.recipes.sqlite.facts import describe, find_out, planned_swap
 from engines.session.plan import Plan, Step
@@ -39,6 +39,8 @@ ACTIONS: Mapping[str, Action] = {
     afterwards.SESSIONS: rewound.put_aside,
     afterwards.IDS: rewound.skip_ids,
     afterwards.BACKUP: rewound.take_backup,
+    measuring.METRICS: measuring.perform,
+    measuring.FUNCTIONAL: measuring.perform,
     "agree": lambda _work, _target: {},
     "clear-up": replacing.clear_up,
     "keep-present": undoing.keep_present,
@@ -98,6 +100,7 @@ class SqliteRecipe:
             validating.check_again(name, self._target, state)
             or afterwards.check_again(name, self._target, state)
             or around.check_again(name, self._target.application, state)
+            or measuring.check_again(name, self._target, state)
             or next((check for check in ground.all_checks(self._target, state) if check.name == name), None)
         )
         if again is None:

@@ -10,7 +10,7 @@ import pytest
 
 from engines.checks import Check, Verdict
 from engines.config import to_table
-from engines.expectations import Expectation, LogExpectation, Metric, Question, Schema
+from engines.expectations import Expectation, LogExpectation, Question, Schema
 from engines.incident import About, Incident, IncidentTarget, Objective
 from engines.incident import to_table as incident_table
 from engines.recipes import report
@@ -168,14 +168,12 @@ def test_whatever_no_step_asks_is_a_check_of_its_own_that_holds_the_sign_off() -
         tables=(Expectation("users", rows=5, checksum="sha256:00"), Expectation("orders", rows=5)),
         schema=Schema(app_key_probe="SELECT 1"),
         logs=LogExpectation(deny=("SQLSTATE",)),
-        metrics=(Metric("error rate", query="rate(x)"),),
     )
     found = report.not_asked(incident, APPLICATION)
     assert [check.name for check in found] == [
         "incident report: table users: checksum",
         "incident report: [schema] app_key_probe",
         "incident report: [logs]: no log is configured",
-        "incident report: [[metric]] error rate",
     ]
     assert all(check.verdict is Verdict.UNKNOWN for check in found)
     assert all("not asked by this version" in check.evidence for check in found)

@@ -229,7 +229,7 @@ def test_a_session_is_not_signed_off_before_everything_the_report_expects_was_as
         {
             "incident report: table users: checksum",
             "incident report: [schema] app_key_probe",
-            "incident report: [[metric]] errors",
+            "metric: errors",
             "smoke test: login works",
             "billing cron runs again",
         },
@@ -238,7 +238,8 @@ def test_a_session_is_not_signed_off_before_everything_the_report_expects_was_as
     assert record["session"]["state"] == "signed off"
     assert "left_behind" not in record["session"]
     plan = (session / "plan.toml").read_text()
-    assert "not asked by this version: [[metric]] errors" in plan, "and it was said before the approval"
+    assert "not asked by this version: table users: checksum" in plan, "and it was said before the approval"
+    assert "errors: http://127.0.0.1:9/never" in plan
     finding = verify(session)
     assert not finding.wrong, finding
     assert [line for line in finding.unchecked if "written after the step had ended" in line], finding

@@ -24,6 +24,7 @@ from engines.people import Role
 from engines.recipes import points, sessions
 from engines.session import commands as c
 from engines.session import store
+from engines.session.answers import is_functional
 from engines.session.client import Client, Gone, connect
 from engines.session.journal import replace_file
 from engines.session.moves import AskKind, Wait, next_move
@@ -256,6 +257,8 @@ async def say_yes(client: Client) -> bool:
             assert known is not None, ask.text
             assert known.attempt < MOST_ATTEMPTS, ask.text
             await client.do(c.Retry(ask.step))
+        case AskKind.CHECKS if all(map(is_functional, ask.checks)):
+            await client.do(c.Answer(ask.checks[0], passed=True, name="olu"))
         case AskKind.CHECKS:
             raise AssertionError(ask.text)
         case AskKind.WORKING | AskKind.ENDED:

@@ -12,11 +12,14 @@ from engines.checks import Panel, Verdict
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.authority import roles_of
+from engines.session.answers import functional_check
+from engines.session.authority import role_for, roles_of
 from engines.session.events import (
     Actor,
     Approved,
     BackupChosen,
+    CheckAnswered,
+    CheckDone,
     CheckOverridden,
     Ending,
     Event,
@@ -131,8 +134,49 @@ def self_approving(name: str, *, break_glass: str = "", **configured: object) ->
     return state_of(first, runner_started(), SELF), c.Approve(SELF.digest, name, break_glass)
 
 
+TRIED = CheckDone(functional_check("payment flow"))
 REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
     # what is tried: (what happened before, the command, a part of the message, a part of the hint)
+    "answering what nobody is asked": (
+        AT_51,
+        c.Answer("functional: dashboard", passed=True, name="omar"),
+        "is not among what the application owner is asked",
+        "once everything runs again",
+    ),
+    "answering a machine's check": (
+        BLOCKED,
+        c.Answer("space", passed=True, name="omar"),
+        "is not among what",
+        "Choose one of those",
+    ),
+    "answering as somebody who is no owner": (
+        (*AT_51, TRIED),
+        c.Answer("functional: payment flow", passed=True, name="Ines Cruz"),
+        "is not configured as application owner",
+        "omar",
+    ),
+    "a failure without a word": (
+        (*AT_51, TRIED),
+        c.Answer("functional: payment flow", passed=False, name="omar"),
+        "What failed needs a note",
+        "what was seen",
+    ),
+    "asking a machine what only the owner can say": (
+        (*AT_51, TRIED),
+        c.Recheck("functional: payment flow"),
+        "payment flow is tried by hand",
+        "Answer it",
+    ),
+    "a follow-up that is not there": (AT_51, c.FollowUp("todo-9", "x"), "no follow-up 'todo-9'", "Choose one"),
+    "a follow-up that says nothing": (AT_51, c.FollowUp("", "  "), "what is to be done", "Type it"),
+    "a follow-up on no day": (AT_51, c.FollowUp("", "x", due="Friday"), "'Friday' is no date", "2026-11-27"),
+    "a checklist where there is none": (
+        AT_51,
+        c.Checklist("", ""),
+        "No security checklist is configured",
+        "`security_checklist`",
+    ),
+    "sending again what is not unsent": (AT_51, c.SendAgain(), "Nothing is unsent", "page 5"),
     "a key after the end": (OVER, CONFIRM_31, "The session is over (abandoned)", "reinstate restore"),
     "an undo after the end": (OVER, c.Undo("sorry"), "The session is over", "reinstate restore"),
     "an approval after the end": (OVER, APPROVE, "The session is over", "reinstate restore"),
@@ -406,13 +450,14 @@ def test_whoever_held_the_keyboard_before_does_not_approve() -> None:
         (BLOCKED, c.Override("space", "Ines Cruz", "no time")),
         ((*BEGUN, ACCEPTING), c.Give("3.1", GateKind.ACCEPT, Role.COMMANDER, "Ines Cruz")),
         (AT_51, c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "omar")),
+        ((*AT_51, TRIED), c.Answer("functional: payment flow", passed=True, name="omar")),
     ],
 )
 def test_where_a_typed_name_is_not_enough_it_is_refused(before: tuple[Event, ...], command: c.Command) -> None:
     first = begun(approval={"self_approval": ["local"], "window_seconds": 3600, "asserted": False})
     state = state_of(first, *before[1:])
     assert "asserted = false" in refusal(state, command).message
-    login = "omar" if isinstance(command, c.Give) and command.role is Role.OWNER else "ines"
+    login = "omar" if role_for(command) is Role.OWNER else "ines"
     person = Actor({"omar": "omar", "ines": "Ines Cruz"}[login], login, How.PEER, "p1")
     assert allowed(state, command, person)
     assert allowed(state, command, replace(person, how=How.SIGNED, login="ana"))
@@ -703,3 +748,33 @@ def test_people_that_are_not_as_expected_have_no_role() -> None:
 def test_every_refusal_in_the_code_has_its_test_here() -> None:
     tried = {type(command) for _, command, _, _ in REFUSALS.values()}
     assert tried == set(c.NAMES.values())
+
+
+PAYMENT = "functional: payment flow"
+OMAR = Actor("omar", "omar")
+
+
+def test_what_the_owner_has_not_answered_bars_the_sign_off() -> None:
+    state = state_of(*AT_51, TRIED)
+    waiting = next_move(state, LATER)
+    assert isinstance(waiting, Wait)
+    assert (waiting.ask.kind, waiting.ask.role) == (AskKind.CHECKS, Role.OWNER)
+    assert "payment flow" in waiting.ask.text
+    assert "does not wait for this now" in refusal(state, c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "omar")).message
+    assert allowed(state, c.Answer(PAYMENT, passed=True, name="omar"), BOB), "from a console of the owner's own"
+    assert ask(state_of(*AT_51, TRIED, CheckAnswered(PAYMENT, True, "", OMAR))) is AskKind.SIGN_OFF
+
+
+def test_what_failed_bars_the_sign_off_until_it_passes_or_the_commander_lets_it_pass() -> None:
+    failed = (*AT_51, TRIED, CheckAnswered(PAYMENT, False, "the card is refused", OMAR))
+    assert ask(state_of(*failed)) is AskKind.CHECKS
+    assert "the card is refused" in state_of(*failed).checks[PAYMENT].check.evidence
+    assert ask(state_of(*failed, CheckAnswered(PAYMENT, True, "mended", OMAR))) is AskKind.SIGN_OFF
+    override = c.Override(PAYMENT, "Ines Cruz", "the provider is down, not we")
+    assert allowed(state_of(*failed), override)
+    passed = state_of(*failed, CheckOverridden(PAYMENT, "FAIL", Actor("Ines Cruz", "ines"), override.reason))
+    assert ask(passed) is AskKind.SIGN_OFF
+    assert passed.deviations[-1].what.startswith(f"check overridden: {PAYMENT} was FAIL")
+    assert passed.deviations[-1].reason == override.reason
+    answered_since = state_of(*failed, CheckAnswered(PAYMENT, False, "still", OMAR))
+    assert answered_since.checks[PAYMENT].blocks, "an override is for what was known then"

@@ -103,6 +103,11 @@ ANYTHING: dict[type[e.Event], some.SearchStrategy[e.Event]] = {
         e.GridMade, TEXTS, some.lists(some.builds(e.GridRow), max_size=2).map(tuple) | some.just(())
     ),
     e.NoteAdded: some.builds(e.NoteAdded, ACTORS, TEXTS),
+    e.CheckAnswered: some.builds(e.CheckAnswered, CHECKS, some.booleans(), TEXTS, ACTORS),
+    e.FollowUpSet: some.builds(e.FollowUpSet, TEXTS | some.just("review"), TEXTS, TEXTS, TEXTS, TEXTS, ACTORS),
+    e.ChecklistEdited: some.builds(e.ChecklistEdited, TEXTS, TEXTS, TEXTS, TEXTS, ACTORS),
+    e.NoticeSent: some.builds(e.NoticeSent, some.integers(1, 12), TEXTS, TEXTS, some.booleans(), TEXTS, TEXTS),
+    e.SendingAsked: some.builds(e.SendingAsked, ACTORS),
     e.UndoAsked: some.builds(e.UndoAsked, ACTORS, TEXTS),
     e.SessionEnded: some.builds(e.SessionEnded, some.sampled_from(e.Ending), TEXTS, some.just(("a",))),
 }
