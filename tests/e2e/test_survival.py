@@ -52,7 +52,14 @@ def walks_to_the_long_step(operator: Operator, job: Job, ssh: SshServer) -> None
 def consoles(ssh: SshServer) -> list[psutil.Process]:
     """The consoles that run on the other side of the server's connections."""
     below = psutil.Process(ssh.pid).children(recursive=True)
-    return [process for process in below if process.cmdline()[1:2] and process.cmdline()[1].endswith("/reinstate")]
+    return [process for process in below if "".join(_words(process)[1:2]).endswith("/reinstate")]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it ended between the two looks
+        return []
 
 
 def drop_the_line(ssh: SshServer, operator: Operator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import grp
 import os
 import pwd
@@ -9,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,6 +94,14 @@ def acting_as(login: str) -> Iterator[None]:
 
 
 @contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two workers that change the accounts at once get "cannot lock /etc/passwd"."""
+    with Path(tempfile.gettempdir(), "reinstate-test-logins.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def made_logins() -> Iterator[Logins]:
     """Make the accounts, and remove them again."""
     if os.geteuid() != 0:
@@ -99,17 +109,19 @@ def made_logins() -> Iterator[Logins]:
     mark = secrets.token_hex(3)
     group = f"rei-{mark}"
     names = {name: f"{name}-{mark}" for name in ("boris", "olga", "wanda", "mallory")}
-    subprocess.run(["groupadd", group], check=True)
     try:
-        for name, login in names.items():
-            member = [] if name == "mallory" else ["-G", group]
-            argv = ["useradd", "--no-create-home", "--home-dir", "/nonexistent", *member, login]
-            subprocess.run(argv, check=True, capture_output=True)
+        with _one_at_a_time():
+            subprocess.run(["groupadd", group], check=True)
+            for name, login in names.items():
+                member = [] if name == "mallory" else ["-G", group]
+                argv = ["useradd", "--no-create-home", "--home-dir", "/nonexistent", *member, login]
+                subprocess.run(argv, check=True, capture_output=True)
         yield Logins(group, **names)
     finally:
-        for login in names.values():
-            subprocess.run(["userdel", login], check=False, capture_output=True)
-        subprocess.run(["groupdel", group], check=False, capture_output=True)
+        with _one_at_a_time():
+            for login in names.values():
+                subprocess.run(["userdel", login], check=False, capture_output=True)
+            subprocess.run(["groupdel", group], check=False, capture_output=True)
         shutil.rmtree(Path("/run/reinstate", group), ignore_errors=True)  # of sockets, made by the first runner
 
 
