@@ -124,6 +124,7 @@ class _Loading:
         self._table: Filling | None = None  # the one whose rows are coming
         self._unfinished: dict[str, Filling] = {}
         self._begun: dict[str, float] = {}
+        self._last: Settings | None = None  # of the last table: a dump sets them back before its end
         self._foreign: list[Shape] = []
         self._told = 0.0
         self._dump: Opened | None = None
@@ -295,6 +296,9 @@ class _Loading:
         table, self._table = self._table, None
         if table is not None:
             self.hooks.at("rows sent")
+            if table.settings is None:
+                table.settings = _settings(self._main)
+            self._last = table.settings
             self._workers.end(table)
         self._announce()
         return self._workers.trouble is not None
@@ -407,7 +411,7 @@ class _Loading:
         existing = _constraints(self._main, self.job.schema)
         for made in self._foreign:
             if made.foreign and not existing.issuperset(made.foreign_names):
-                self._workers.build(made.foreign)
+                self._workers.build(made.foreign, self._last)
         self._settle()
         self.hooks.at("foreign keys added")
 

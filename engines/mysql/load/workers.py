@@ -53,7 +53,7 @@ class Filling:
     shape: Shape
     start: int  # of its definition in the dump
     expected: int | None  # rows, as the dump's facts have them
-    settings: Settings | None = None  # those of its first rows
+    settings: Settings | None = None  # those of its first rows; without rows, those after its definition
     rows: int = 0
     sent: bool = False  # has its last row been handed over?
     bundles: int = 0  # that no server has committed yet
@@ -85,6 +85,7 @@ class _Bundle:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Build:
     statement: bytes
+    settings: Settings | None  # a strict mode may refuse an index for a default that the table has had all along
     lane: str
     filling: Filling | None = None  # None: it belongs to no table alone
 
@@ -171,10 +172,10 @@ class Workers:
             filling.sent = True
             self._look(filling)
 
-    def build(self, statement: bytes) -> None:
+    def build(self, statement: bytes, settings: Settings | None) -> None:
         """Add foreign keys, one statement after the other."""
         with self._lock:
-            self._ready.append(_Build(statement, _TYING))
+            self._ready.append(_Build(statement, settings, _TYING))
             self._lock.notify_all()
 
     def resume(self, filling: Filling) -> None:
@@ -302,7 +303,7 @@ class Workers:
             if filling.shape.keys:
                 self._news.append((filling, False))
         if filling.keys < len(filling.shape.keys):
-            self._ready.appendleft(_Build(filling.shape.keys[filling.keys], "", filling))
+            self._ready.appendleft(_Build(filling.shape.keys[filling.keys], filling.settings, "", filling))
             self._lock.notify_all()
             return
         filling.complete = True
@@ -367,6 +368,7 @@ class _Worker:
             if parts is not None:
                 self._take(parts)
             elif isinstance(work, _Build):
+                self._use(work.settings)
                 self._connection.query(work.statement)
             self._workers.did(work)
         except pymysql.err.MySQLError as error:
@@ -399,9 +401,7 @@ class _Worker:
     def _take(self, parts: _Parts) -> None:
         """One transaction."""
         connection, filling = self._connection, parts.bundle.filling
-        if filling.settings is not None and filling.settings != self._settings:
-            _apply(connection, filling.settings)
-            self._settings = filling.settings
+        self._use(filling.settings)
         for start in parts:
             self._sent = 0
             if start.bulk:
@@ -412,6 +412,11 @@ class _Worker:
                 sent = send_query(connection, self._measured(parts.rows(), start.head))
             self._workers.came_in(filling, sent.rows)
         connection.commit()
+
+    def _use(self, settings: Settings | None) -> None:
+        if settings is not None and settings != self._settings:
+            _apply(self._connection, settings)
+            self._settings = settings
 
     def _measured(self, pieces: Iterator[bytes], head: bytes = b"") -> Iterator[bytes]:
         if head:

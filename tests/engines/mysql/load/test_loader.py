@@ -104,6 +104,31 @@ def test_a_load_is_what_the_client_program_makes(
     assert (done.bulk > 10) is (bulk and "--skip-opt" not in options) or not bulk or done.bulk > 0
 
 
+def test_a_default_that_a_strict_mode_refuses_does_not_keep_an_index_from_being_built(
+    server: Server, tmp_path: Path
+) -> None:
+    source = server.new_schema("shop")
+    column = "at DATETIME NOT NULL DEFAULT '0000-00-00 00:00:00'"
+    server.script(
+        "SET sql_mode = ''; "
+        f"CREATE TABLE empty_one (id INT PRIMARY KEY, n INT, {column}, KEY by_n (n)); "
+        f"CREATE TABLE parent (id INT PRIMARY KEY, n INT, {column}, KEY by_n (n)); "
+        f"CREATE TABLE tied (id INT PRIMARY KEY, n INT, {column}, FOREIGN KEY (n) REFERENCES parent (id)); "
+        "INSERT INTO parent (id, n) VALUES (1, 1); INSERT INTO tied (id, n) VALUES (1, 1);",
+        source,
+    )
+    dump = tmp_path / "dump.sql"
+    dump.write_bytes(dumped(server, source))
+    job = job_for(server, dump, source)
+    before = server.sql("SELECT @@GLOBAL.sql_mode")[0][0]
+    server.sql("SET GLOBAL sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE'")
+    try:
+        load(job)
+    finally:
+        server.sql(f"SET GLOBAL sql_mode = '{before}'")
+    assert content(server, job.schema) == content(server, source)
+
+
 def test_a_latin1_dump_keeps_its_letters(server: Server, tmp_path: Path) -> None:
     source = server.new_schema("shop")
     server.script(
