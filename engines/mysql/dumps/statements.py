@@ -99,9 +99,11 @@ def plain_name(quoted: bytes) -> str:
 
 def pairs_up(text: bytes) -> bool:
     """Do the single quotes that no backslash escapes come in pairs? Text that begins outside of an escape."""
-    if b"\\\\" in text:
-        text = text.replace(b"\\\\", b"")  # of what is left, each backslash escapes what follows it
-    return (text.count(b"'") - text.count(b"\\'")) % 2 == 0
+    escapes = text.count(b"\\")
+    escaped = text.count(b"\\'") if escapes else 0
+    if escaped != escapes and b"\\\\" in text:
+        escaped = text.replace(b"\\\\", b"").count(b"\\'")  # of what is left, each escapes what follows it
+    return (text.count(b"'") - escaped) % 2 == 0
 
 
 class _Splitter:
