@@ -82,6 +82,7 @@ def stops_before_the_first_delete(world: MysqlWorld, operator: Operator) -> None
     until(lambda: waits_for_approval(world), "it is prepared again, up to the bad transaction")
 
 
+@pytest.mark.parametrize("server", [build_of(Flavour.MARIADB)], indirect=True, ids=["mariadb"])
 def test_a_schema_comes_back_to_just_before_the_bad_transaction_by_keys_alone(
     world: MysqlWorld, ssh: SshServer, operator: Operator
 ) -> None:

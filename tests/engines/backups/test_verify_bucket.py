@@ -172,7 +172,8 @@ def test_an_object_that_is_gone_since_is_unreadable(s3: S3Server) -> None:
     assert "it is not there, or not any more" in result.evidence
 
 
-def test_what_could_not_be_asked_gets_its_verdict_once_it_can_be(s3: S3Server) -> None:
+def test_what_could_not_be_asked_gets_its_verdict_once_it_can_be(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PAUSE", 0.0)
     bucket = Bucket(s3, "asked-again")
     bucket.put({NIGHT: b"rows"})
     backup = bucket.only()

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import pymysql
 import pytest
 
 from engines.errors import Refused, RestoreError
@@ -105,7 +107,8 @@ def end_connections(server: Server, output: str) -> None:
     ids = {line.split()[1] for line in output.splitlines() if line.startswith("connection ")}
     there = {str(row[0]) for row in server.sql("SHOW PROCESSLIST")}
     for number in ids & there:
-        server.sql(f"KILL {number}")
+        with suppress(pymysql.err.OperationalError):  # it has ended by itself since
+            server.sql(f"KILL {number}")
     until(lambda: not ids & {str(row[0]) for row in server.sql("SHOW PROCESSLIST")}, "the connections are gone", 20)
 
 
