@@ -31,7 +31,7 @@ _MOST = 4_000_000  # bytes of an answer
 _SHOWN = 200  # characters of what GitHub says in a message
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 # Runs that have not ended. A disabled workflow starts no new ones; those that wait already do start.
-_UNDER_WAY = ("in_progress", "queued", "waiting")
+_UNDER_WAY = ("in_progress", "queued", "waiting", "pending", "requested")
 ACTIVE = "active"
 T = TypeVar("T")
 

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from engines.errors import RestoreError
+from engines.errors import Refused, RestoreError
 from engines.mysql.connect import lost, quoted
 from engines.mysql.errors import meaning
 from engines.mysql.queries import NotSaid, rows_of, value_of
+from engines.text import drawable
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -23,6 +24,14 @@ _COLUMNS = (
     "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = %s "
     "AND NOT (extra LIKE '%%VIRTUAL%%' OR extra LIKE '%%STORED%%' OR extra LIKE '%%PERSISTENT%%') "
     "ORDER BY ordinal_position"
+)
+_DEPENDENT = (
+    "SELECT table_name FROM information_schema.referential_constraints WHERE unique_constraint_schema = DATABASE() "
+    "AND referenced_table_name = %s AND delete_rule NOT IN ('RESTRICT', 'NO ACTION') ORDER BY table_name"
+)
+_TRIGGERED = (
+    "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema = DATABASE() "
+    "AND event_object_table = %s AND event_manipulation = 'DELETE' ORDER BY trigger_name"
 )
 _NUMBERED = (
     "SELECT table_name, auto_increment FROM information_schema.tables "
@@ -67,7 +76,16 @@ def columns_of(connection: Connection[Cursor], table: str) -> tuple[str, ...]:
 
 
 def put_aside(connection: Connection[Cursor], table: str, kept: str) -> int:
-    """Put the rows aside; how many there are in `kept` now. Raises RestoreError."""
+    """Put the rows aside; how many there are in `kept` now. Raises RestoreError.
+
+    Raises Refused where rows of other tables would go with them: those would be in no table beside.
+    """
+    for query, what in ((_DEPENDENT, "rows of {} go or change with its own"), (_TRIGGERED, "trigger {} runs then")):
+        if found := rows_of(connection, query, (table,)):
+            raise Refused(
+                f"{drawable(table)} is not emptied: {what.format(drawable(str(found[0][0])))}. Nothing was changed.",
+                "Leave it out of stale_jobs and clear_tables, and pass over this step (p) with a reason.",
+            )
     for statement in aside_sql(table, kept, columns_of(connection, table)):
         _change(connection, statement)
     return int(value_of(connection, f"SELECT COUNT(*) FROM {quoted(kept)}"))  # noqa: S608 - quoted

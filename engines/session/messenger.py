@@ -93,4 +93,6 @@ def attempt(state: SessionState, notice: Notice, name: str, channel: Channel) ->
         deliver(channel, text)
     except NotDeliveredError as error:
         reason = str(error)
+    except OSError as error:  # of this machine, as too many open files: the next one is to be tried all the same
+        reason = error.strerror or type(error).__name__
     return NoticeSent(notice.number, str(notice.about), name, not reason, reason, text)

@@ -85,7 +85,7 @@ from engines.session.recipe import Recipe
 from engines.session.record import plan_text, render
 from engines.session.reminders import due, seconds_to_next
 from engines.session.report import report
-from engines.session.seal import seal, try_key
+from engines.session.seal import SEAL, seal, try_key
 from engines.session.server import Server
 from engines.session.sharing import barred, file_mode, group_name, watchers_of
 from engines.session.ssh_keys import Signers, canonical, signer
@@ -258,7 +258,12 @@ class Runner:
                 self.record(attempt(self.state, notice, channel, known[channel]))
 
     def send_again(self, actor: Actor) -> None:
-        """The same once more for what did not arrive, in a session that is over."""
+        """The same once more for what did not arrive, in a session that is over.
+
+        Raises RestoreError where a record that was signed could not be signed anew: nothing is changed then.
+        """
+        if self._record_key is not None and (self._folder / SEAL).exists():
+            try_key(self._record_key)
         self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
         self.record(SendingAsked(actor), actor.name)
         self.send_due()
@@ -497,7 +502,7 @@ class Runner:
         if isinstance(command, c.Checklist):
             return await self._enter(command, actor)
         try:
-            actor, signed = await self._signed(command, actor)
+            actor, signed, text = await self._signed(command, actor)
         except RestoreError as error:
             with self._lock:
                 self._rejected(command, actor, error)
@@ -505,6 +510,7 @@ class Runner:
         with self._lock:
             try:
                 check_command(self.state, command, actor, self._now())
+                self._check_still_said(command, signed, text)
             except RestoreError as error:
                 self._rejected(command, actor, error)
                 raise
@@ -516,11 +522,11 @@ class Runner:
         await asyncio.sleep(0)  # let the event go out before the answer that it was accepted
         return {"ok": True}
 
-    async def _signed(self, command: c.Command, actor: Actor) -> tuple[Actor, Signed | None]:
-        """Who says it, where that is signed: whoever brought the signature speaks for the key. Raises Refused."""
+    async def _signed(self, command: c.Command, actor: Actor) -> tuple[Actor, Signed | None, str]:
+        """Who says it, where that is signed, and the text: whoever brought it speaks for the key. Raises Refused."""
         given = getattr(command, "signature", None)
         if given is None or not isinstance(command, (c.Approve, c.Give, c.Override)):
-            return actor, None
+            return actor, None, ""
         check_may(self.state, command, actor)
         check_signable(self.state, command, self._now())
         statement = stated(self.state, command, given.until)
@@ -536,7 +542,17 @@ class Runner:
                 "Print what waits for a signature now, and sign that.",
             )
         name = person_of(self.state, principal)
-        return replace(actor, name=name, how=How.SIGNED), signed
+        return replace(actor, name=name, how=How.SIGNED), signed, statement.text
+
+    def _check_still_said(self, command: c.Command, signed: Signed | None, text: str) -> None:
+        """Raise Refused where the plan has become another one while the signature was looked at."""
+        if signed is None or not isinstance(command, (c.Approve, c.Give, c.Override)):
+            return
+        if stated(self.state, command, signed.until).text != text:
+            raise Refused(
+                "What waits for a signature has changed meanwhile. Nothing was changed.",
+                "Print what waits for a signature now, and sign that.",
+            )
 
     def _signers(self) -> Signers:
         approval = self.state.begun.approval if self.state.begun else {}

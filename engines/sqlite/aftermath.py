@@ -9,11 +9,20 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from engines.errors import RestoreError
+from engines.errors import Refused, RestoreError
 from engines.sqlite import connect
 from engines.sqlite.connect import quoted
 from engines.text import drawable
 
+_DEPENDENT = (
+    "SELECT child.name FROM sqlite_schema AS child, pragma_foreign_key_list(child.name) AS tie "
+    "WHERE child.type = 'table' AND lower(tie.\"table\") = lower(?1) AND lower(child.name) <> lower(?1) "
+    "ORDER BY child.name"
+)
+_TRIGGERED = (
+    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?1) "
+    "AND sql LIKE '%DELETE%' ORDER BY name"
+)
 _BUSY = 15.0  # seconds that a lock is waited for
 
 
@@ -38,8 +47,17 @@ def skip_sql(by: int) -> tuple[str, ...]:
 
 
 def put_aside(path: str, table: str, kept: str) -> int:
-    """Put the rows aside; how many there are in `kept` now. Raises RestoreError, and then nothing was changed."""
+    """Put the rows aside; how many there are in `kept` now. Raises RestoreError, and then nothing was changed.
+
+    Raises Refused where others refer to it, or a trigger follows: they would be in no table beside.
+    """
     with _changing(path) as connection:
+        for query, what in ((_DEPENDENT, "{} refers to it"), (_TRIGGERED, "trigger {} runs then")):
+            if found := connection.execute(query, (table,)).fetchone():
+                raise Refused(
+                    f"{drawable(table)} is not emptied: {what.format(drawable(str(found[0])))}. Nothing was changed.",
+                    "Leave it out of stale_jobs and clear_tables, and pass over this step (p) with a reason.",
+                )
         for statement in aside_sql(table, kept):
             connection.execute(statement)
         return connect.whole(connection, f"SELECT count(*) FROM {quoted(kept)}")  # noqa: S608 - quoted

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 LOOK = "Look at the server's error log."
 _EVERY = 0.2  # seconds between two tellings of progress
 _COUNTER = re.compile(rb"^\)[^'\n]*?\bAUTO_INCREMENT=(\d+)", re.MULTILINE)  # among the table's options
+# A connection is silent for as long as others fill a table, and a statement's rows come as fast as the others let them.
+_PATIENT = "SET SESSION wait_timeout = 31536000, net_read_timeout = 3600, net_write_timeout = 3600"
 _ATTEMPTS = 4  # for the rows of one table
 _SKIPPED = ("LOCK TABLES", "UNLOCK TABLES", "START TRANSACTION", "COMMIT", "BEGIN", "CREATE DATABASE", "CREATE SCHEMA")
 
@@ -139,8 +141,9 @@ class _Loading:
         """Let the server end what is under way: an index may take an hour, and a stop is not to wait for it."""
         import pymysql
 
-        with suppress(pymysql.err.MySQLError, OSError):  # without a line it ends, or is ended when the load goes on
-            for number in self._workers.connections:
+        for number in self._workers.connections:
+            # One may have ended already; without a line it ends, or is ended when the load goes on.
+            with suppress(pymysql.err.MySQLError, OSError):
                 self._main.query(f"KILL {number}")
 
     def close(self) -> None:
@@ -153,6 +156,8 @@ class _Loading:
         connection = connect(job.place, job.login, database=job.schema, local_files=job.bulk)
         try:
             self.hooks.opened(connection_id(connection))
+            with connection.cursor() as cursor:
+                cursor.execute(_PATIENT)
             if not job.binary_log:
                 leave_out_of_binary_log(connection)
         except BaseException:

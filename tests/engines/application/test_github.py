@@ -60,12 +60,13 @@ def test_taken_is_not_done(server: FakeGitHub) -> None:
 
 def test_runs_that_have_not_ended_are_named(server: FakeGitHub) -> None:
     assert under_way(asked(server), KEY) == ()
-    for number, status in enumerate(("completed", "in_progress", "queued"), start=1):
+    for number, status in enumerate(("completed", "in_progress", "queued", "pending"), start=1):
         server.runs.append({"id": number, "status": status, "head_branch": "main", "html_url": f"https://run/{number}"})
     found = under_way(asked(server), KEY)
     assert [str(run) for run in found] == [
         "run 2 of main is in_progress (https://run/2)",
         "run 3 of main is queued (https://run/3)",
+        "run 4 of main is pending (https://run/4)",
     ]
 
 

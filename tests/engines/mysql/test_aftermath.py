@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engines.errors import RestoreError
+from engines.errors import Refused, RestoreError
 from engines.mysql.aftermath import back_sql, columns_of, put_aside, skip_ids
 from engines.mysql.connect import connected
 from tests.servers.databases import Server
@@ -34,3 +34,31 @@ def test_jobs_are_put_aside_and_back_and_numbers_are_skipped(server: Server) -> 
     assert server.sql("SELECT id FROM `jo``bs`", database=schema)[0][0] == 2003
     server.sql("DELETE FROM `jo``bs`", *back, database=schema)
     assert server.sql("SELECT * FROM `jo``bs` ORDER BY id", database=schema) == before
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES jobs (id) ON DELETE CASCADE)",
+            "child",
+        ),
+        (
+            "CREATE TABLE child (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES jobs (id) ON DELETE SET NULL)",
+            "child",
+        ),
+        ("CREATE TRIGGER follows AFTER DELETE ON jobs FOR EACH ROW SET @gone = 1", "follows"),
+    ],
+    ids=["cascade", "set null", "trigger"],
+)
+def test_a_table_whose_rows_would_take_others_along_is_refused(server: Server, made: str, why: str) -> None:
+    schema = server.new_schema("shop")
+    server.sql("CREATE TABLE jobs (id INT PRIMARY KEY)", "INSERT INTO jobs VALUES (1)", made, database=schema)
+    if why == "child":
+        server.sql("INSERT INTO child VALUES (7, 1)", database=schema)
+    with connected(server.place, server.login, database=schema) as connection, pytest.raises(Refused, match=why):
+        put_aside(connection, "jobs", "kept")
+    assert server.sql("SELECT * FROM jobs", database=schema) == [(1,)]
+    if why == "child":
+        assert server.sql("SELECT * FROM child", database=schema) == [(7, 1)]
+    assert not server.sql("SHOW TABLES LIKE 'kept'", database=schema)

@@ -64,6 +64,8 @@ class Ground:
         """Keep everything that the session has on this machine now, to begin from it again."""
         shutil.rmtree(self._saved / stage, ignore_errors=True)
         shutil.copytree(self.world.folder / "state", self._saved / stage, symlinks=True)
+        if not (self._saved / "dumps").exists():
+            shutil.copytree(self.world.folder / "dumps", self._saved / "dumps")
 
     def reset(self, stage: str) -> None:
         """The old schema on the server, nothing else there, and the session as it was saved."""
@@ -74,6 +76,8 @@ class Ground:
         state = self.world.folder / "state"
         shutil.rmtree(state)
         shutil.copytree(self._saved / stage, state, symlinks=True)
+        shutil.rmtree(self.world.folder / "dumps")  # where the new full backup of the run before is
+        shutil.copytree(self._saved / "dumps", self.world.folder / "dumps")
         (self.world.folder / "app" / "down").unlink(missing_ok=True)
 
     def _reset_server(self) -> None:

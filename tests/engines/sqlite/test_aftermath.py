@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.errors import RestoreError
+from engines.errors import Refused, RestoreError
 from engines.sqlite.aftermath import back_sql, put_aside, skip_ids
 
 
@@ -64,3 +64,20 @@ def test_a_database_that_counts_nothing_has_nothing_to_skip(tmp_path: Path) -> N
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE plain (id INTEGER PRIMARY KEY)")
     assert skip_ids(str(path), 1000) == {}
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        ("CREATE TABLE child (id INTEGER PRIMARY KEY, up INTEGER REFERENCES Plain (id) ON DELETE CASCADE)", "child"),
+        ("CREATE TRIGGER follows AFTER DELETE ON plain BEGIN SELECT 1; END", "follows"),
+    ],
+    ids=["refers", "trigger"],
+)
+def test_a_table_whose_rows_would_take_others_along_is_refused(live: Path, made: str, why: str) -> None:
+    with closing(sqlite3.connect(live)) as db:
+        db.execute(made)
+    with pytest.raises(Refused, match=why):
+        put_aside(str(live), "plain", "kept")
+    assert rows(live, "SELECT name FROM plain") == [("x",)]
+    assert not rows(live, "SELECT 1 FROM sqlite_schema WHERE name = 'kept'")
