@@ -76,9 +76,17 @@ class Ground:
         state = self.world.folder / "state"
         shutil.rmtree(state)
         shutil.copytree(self._saved / stage, state, symlinks=True)
-        shutil.rmtree(self.world.folder / "dumps")  # where the new full backup of the run before is
-        shutil.copytree(self._saved / "dumps", self.world.folder / "dumps")
+        self._reset_dumps()
         (self.world.folder / "app" / "down").unlink(missing_ok=True)
+
+    def _reset_dumps(self) -> None:
+        """Without the new full backup of the run before. The others stay the very files that they are."""
+        for path in (self.world.folder / "dumps").iterdir():
+            kept = self._saved / "dumps" / path.name
+            if not kept.exists():
+                path.unlink()
+            elif path.suffix == ".txt":
+                path.write_bytes(kept.read_bytes())
 
     def _reset_server(self) -> None:
         self.server.tidy()
