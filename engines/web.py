@@ -12,10 +12,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from engines.deadline import deadline
 
 _MOST = 4_000_000  # bytes of an answer that are read
 _ODD = re.compile(r"[^\x21-\x7e]")
@@ -59,7 +60,7 @@ def call(
     begun, late = time.monotonic(), threading.Event()
     try:
         connection.connect()
-        with _deadline(connection.sock, timeout - (time.monotonic() - begun), late):
+        with deadline(connection.sock, timeout - (time.monotonic() - begun)) as late:
             connection.request(method, target, body, {"User-Agent": "reinstate", **(headers or {})})
             response = connection.getresponse()
             content = response.read(_MOST)
@@ -90,22 +91,3 @@ def _why(error: Exception, timeout: float) -> str:
             return f"no connection: {error.strerror}" if error.strerror else "no connection"
         case _:
             return "what answered does not speak HTTP"
-
-
-@contextmanager
-def _deadline(sock: socket.socket, seconds: float, late: threading.Event) -> Iterator[None]:
-    """Cut the connection after `seconds`: a socket's own timeout starts again with each byte that drips in."""
-
-    def cut() -> None:
-        late.set()
-        with suppress(OSError):  # already closed
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(seconds, 0.0), cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from engines.application.deadline import deadline
+from engines.deadline import deadline
 from engines.errors import RestoreError
 from engines.secret_file import own_text
 from engines.surroundings import GitHub

@@ -11,8 +11,8 @@ import time
 from urllib.parse import urlsplit
 
 from engines import checks
-from engines.application.deadline import deadline
 from engines.checks import Check, Panel
+from engines.deadline import deadline
 from engines.text import drawable
 
 _MOST = 1_000_000  # bytes of an answer that are searched
