@@ -44,13 +44,13 @@ _CONFIRM = Gate(GateKind.CONFIRM, Role.OPERATOR, "Enter runs it.")
 
 
 class Sql(Protocol):
-    """How an engine says what is done, and does it. Its functions raise RestoreError."""
+    """An engine's statements, as the plan shows them: its module `aftermath`."""
 
-    def aside(self, table: str, kept: str) -> tuple[str, ...]: ...
+    def aside_sql(self, table: str, kept: str) -> tuple[str, ...]: ...
 
-    def back(self, table: str, kept: str) -> tuple[str, ...]: ...
+    def back_sql(self, table: str, kept: str) -> tuple[str, ...]: ...
 
-    def skip(self, by: int) -> tuple[str, ...]: ...
+    def skip_sql(self, by: int) -> tuple[str, ...]: ...
 
 
 class Live(Protocol):
@@ -243,9 +243,9 @@ def _aside(
         id=step_id,
         title=title,
         action=action,
-        shows=tuple(line for table, kept in names.items() for line in sql.aside(table, kept))
+        shows=tuple(line for table, kept in names.items() for line in sql.aside_sql(table, kept))
         or (f"not configured ({key}): the restored data has {', '.join(map(drawable, offered))}",),
-        undo="; ".join(line for table, kept in names.items() for line in sql.back(table, kept)),
+        undo="; ".join(line for table, kept in names.items() for line in sql.back_sql(table, kept)),
         note="Jobs that were queued then would run again."
         if action == JOBS
         else "Sessions and tokens of then would be valid again; users log in anew.",
@@ -261,7 +261,7 @@ def _skip(step_id: str, by: int, sql: Sql) -> Step:
         id=step_id,
         title="Skip numbers that were handed out",
         action=IDS,
-        shows=sql.skip(by),
+        shows=sql.skip_sql(by),
         undo="the numbers before are in the step's log; nothing is lost by numbers that are skipped",
         note="Ids of the lost rows would be handed out again, and mean others to whoever noted them.",
         gates=(_CONFIRM,),

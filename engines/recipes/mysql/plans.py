@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engines.mysql import aftermath
 from engines.people import Role
 from engines.recipes import afterwards, trust
 from engines.recipes.application import STOPPING
 from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.facts import Found
-from engines.recipes.mysql.told import SQL
 from engines.recipes.mysql.until import told, until_of
 from engines.recipes.readiness import incident_of
 from engines.recipes.report import not_asked
@@ -97,7 +97,7 @@ def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan
         PlanKind.RESTORE,
         (
             *steps,
-            *afterwards.steps(state, target, SQL, found.table_names, begin),
+            *afterwards.steps(state, target, aftermath, found.table_names, begin),
             Step(
                 id="4.1",
                 title="Compare the live schema with the incident report",

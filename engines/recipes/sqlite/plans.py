@@ -9,7 +9,6 @@ from engines.recipes import afterwards, trust
 from engines.recipes.application import STOPPING
 from engines.recipes.readiness import incident_of
 from engines.recipes.report import not_asked
-from engines.recipes.sqlite import rewound
 from engines.recipes.sqlite.facts import Found
 from engines.recipes.steps import (
     CONFIRM,
@@ -23,6 +22,7 @@ from engines.recipes.steps import (
 )
 from engines.session.plan import Gate, GateKind, Plan, PlanKind, Step
 from engines.session.state import SessionState
+from engines.sqlite import aftermath
 from engines.targets import SqliteTarget
 
 # Rates of last resort, bytes per second; Readiness replaces them with what staging measured.
@@ -83,7 +83,7 @@ def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Pla
         _prove_unused("3.5", target),
         _keep("3.6", target, found),
         _replace("3.7", target, found),
-        *afterwards.steps(state, target, rewound.SQL, found.tables, afterwards.Next("3", 8)),
+        *afterwards.steps(state, target, aftermath, found.tables, afterwards.Next("3", 8)),
         Step(
             id="4.1",
             title="Compare the live database with the incident report",

@@ -17,22 +17,6 @@ from engines.targets import SqliteTarget
 from engines.text import utc_now
 
 
-class _Sql:
-    """The statements, as the plan shows them."""
-
-    def aside(self, table: str, kept: str) -> tuple[str, ...]:
-        return aftermath.aside_sql(table, kept)
-
-    def back(self, table: str, kept: str) -> tuple[str, ...]:
-        return aftermath.back_sql(table, kept)
-
-    def skip(self, by: int) -> tuple[str, ...]:
-        return aftermath.skip_sql(by)
-
-
-SQL = _Sql()
-
-
 class _Live:
     def __init__(self, target: SqliteTarget) -> None:
         self._path = str(target.database)

@@ -16,7 +16,6 @@ from engines.config import load, to_table
 from engines.recipes import afterwards, points
 from engines.recipes.application import STOPPING
 from engines.recipes.sessions import login
-from engines.recipes.sqlite import rewound
 from engines.recipes.steps import stop_step
 from engines.session import commands as c
 from engines.session import store
@@ -26,6 +25,7 @@ from engines.session.moves import AskKind, Wait, next_move
 from engines.session.plan import PlanKind
 from engines.session.state import SessionState, Status
 from engines.session.work import Work
+from engines.sqlite import aftermath
 from engines.targets import Application, Environment, SqliteTarget
 from engines.text import utc_now
 from tests.engines.recipes import mysql_world
@@ -176,7 +176,7 @@ def test_the_signal_to_a_real_laravels_workers_is_rewound_with_its_cache_and_sen
     app.database.write_bytes(old)
     assert app.rows(signal) == [(0,)], "the restore has taken it back"
     (tmp_path / "logs").mkdir()
-    (step,) = afterwards.steps(state, target, rewound.SQL, (), afterwards.Next("3", 8))
+    (step,) = afterwards.steps(state, target, aftermath, (), afterwards.Next("3", 8))
     work = Work(step=step, folder=tmp_path, look=lambda: state, record=no, telemetry=no, at=no)
     assert afterwards.set_again(work, application)["message"] == "queue:restart is sent again"
     work.close()
