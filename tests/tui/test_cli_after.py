@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from engines.session import store
+from engines.session.seal import SEAL
 from engines.session.verify import verify
 from tests.engines.recipes.world import BACKUP, World, build
 from tests.servers.fake_slack import fake_slack
@@ -131,3 +133,29 @@ def test_what_did_not_arrive_is_sent_again_once_the_session_is_over(
     found = verify(folder)
     assert (found.wrong, found.unchecked) == ("", ())
     assert store.runner_mark(folder) is None
+
+
+def test_a_signed_record_that_could_not_be_signed_anew_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)], check=True)
+    world = build(tmp_path / "world", "delete")
+    configured(world, "", '[[notify]]\nname = "incidents"\nwebhook_env = "INCIDENT_WEBHOOK"\non = ["closed"]')
+    file = world.folder / "reinstate.toml"
+    file.write_text(file.read_text().replace("[approval]\n", f'[approval]\nrecord_key = "{key}"\n'))
+    monkeypatch.delenv("INCIDENT_WEBHOOK", raising=False)
+    folder = restored(world, "")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "runner.pid"}
+    assert folder / SEAL in before
+    away = key.rename(tmp_path / "away")
+    refused = reinstate(world, "notify")
+    assert refused.code == 1
+    assert "can't sign" in refused.err
+    assert {path: path.read_bytes() for path in before} == before
+    away.rename(key)
+    with fake_slack() as slack:
+        monkeypatch.setenv("INCIDENT_WEBHOOK", slack.url)
+        assert reinstate(world, "notify").out == "All is sent.\n"
+    found = verify(folder)
+    assert (found.wrong, found.signed) == ("", True)
