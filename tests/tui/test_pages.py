@@ -12,7 +12,9 @@ from tui.blocked import blocked
 from tui.hints import hint
 from tui.narration import sentences
 from tui.pages import marks, outcome, page_for, upcoming
+from tui.theme import BOLD
 from tui.view import Line, Page, View
+from tui.widgets.told import Told
 
 
 def seen(told: Story, line: Line = Line.ALIVE) -> View:
@@ -177,3 +179,11 @@ def test_what_was_cut_off_is_named_where_everything_is_told() -> None:
     told = Story().ready().approved().given("3.2").started("3.2").tell(RESUMED)
     says = "Runner 4812 took over; 3.2 Maintenance mode on was under way; the old database is live."
     assert list(sentences(told.entries[-1], told.state)) == [says]
+
+
+def test_a_text_that_has_no_place_yet_is_not_broken_into_letters() -> None:
+    """It is shown before its page is laid out; what was drawn for no width at all stood there for a moment."""
+    told = Told("Handover", id="told")
+    told.show([("Sign-offs", BOLD)])
+    ((text, _style),) = told.line(1)
+    assert not text.strip()

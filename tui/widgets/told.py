@@ -44,6 +44,8 @@ class Told(Quiet):
         return max(self.size.height - 1, 1)
 
     def _settle(self) -> None:
+        if not self.size.width:
+            return  # it has no place yet: a frame of one letter a line would be seen for a moment
         width = max(self.size.width - 2, 1)
         self._drawn = [(part, style) for text, style in self._pieces for part in _parts(text, width)]
         self._top = max(0, min(self._top, len(self._drawn) - self._room))
