@@ -223,7 +223,8 @@ def gate(view: View, ask: Ask) -> Form:
     kind = GateKind(ask.kind.value)
     word = "accepts this" if kind is GateKind.ACCEPT else "signs off"
     open_tasks = [one for one in follow_ups(state) if not (one.owner and one.due)]
-    loose = f"{len(open_tasks)} follow-ups have no owner or no date yet: Esc, then f." if open_tasks else ""
+    many = f"{len(open_tasks)} follow-ups have" if len(open_tasks) > 1 else "1 follow-up has"
+    loose = f"{many} no owner or no date yet: Esc, then f." if open_tasks else ""
     validated = [f"Validation of the {where}: {tally(grid.rows)}" for where, grid in state.grids.items()]
     return Form(
         title,

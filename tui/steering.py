@@ -158,7 +158,7 @@ def notify(arguments: argparse.Namespace) -> int:
         out(f"It is being sent again. What became of it: reinstate show {known.id}")
         return 0
     if not unsent(known.state):
-        raise Refused("Nothing is unsent. Nobody was told anything.", f"Read it: reinstate show {known.id}.")
+        raise Refused("Nothing is unsent, so nothing was sent.", f"Read it: reinstate show {known.id}.")
     from engines.recipes.run import recipe_for  # here: only this command needs a recipe in its own process
 
     claim = store.claim_runner(known.folder)

@@ -223,7 +223,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
                 )
         case c.SendAgain():
             if not unsent(state):
-                raise Refused("Nothing is unsent. Nobody was told anything.", "Look at page 5.")
+                raise Refused("Nothing is unsent, so nothing was sent.", "What was sent is on page 5.")
         case c.Retry(step=step) | c.Skip(step=step):
             _check_decide(state, command, step)
         case c.Stop(step=step):
