@@ -9,7 +9,7 @@ from functools import cache
 
 from engines.mysql.connect import code_of
 
-FULL = (3, 1021, 1026, 1114, 1534)  # a write that failed; most often for want of room
+FULL = (3, 1021, 1026, 1114, 1534, 3675)  # a write that failed; most often for want of room
 ROOM = "Make room on the server's disk, and where it keeps temporary files: its error log says where."
 
 
@@ -26,6 +26,7 @@ def _names() -> dict[int, str]:
     return {
         **found,
         3: "ERROR_WRITING_FILE",
+        3675: "DISK_FULL_NOWAIT",
         3819: "CHECK_CONSTRAINT_VIOLATED",
         4025: "CONSTRAINT_FAILED",
         3948: "CLIENT_LOCAL_FILES_DISABLED",

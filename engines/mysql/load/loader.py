@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import Refused, RestoreError
-from engines.mysql.connect import Login, Place, close, connect, connection_id, lost, quoted
+from engines.mysql.connect import Login, Place, close, code_of, connect, connection_id, lost, quoted
 from engines.mysql.dumps.code import is_code
 from engines.mysql.dumps.effects import effect_of, words_of
 from engines.mysql.dumps.guards import LEFT_OUT
 from engines.mysql.dumps.packing import Opened, opened
 from engines.mysql.dumps.statements import Insert, Statement, plain_name, read
 from engines.mysql.dumps.tables import parse_table
-from engines.mysql.errors import meaning
+from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.load.shapes import Shape, Way, of_unknown, shape
 from engines.mysql.load.workers import Filling, Settings, Trouble, Workers
 from engines.text import count, drawable, duration, size
@@ -286,13 +286,12 @@ class _Loading:
         try:
             self._main.query(text)
         except pymysql.err.MySQLError as error:
-            gone = lost(error)
-            raise RestoreError(
-                f"{what[0].upper()}{what[1:]} failed: {meaning(error)}.",
-                "The connection was lost: go on (r) when the server is back."
-                if gone
-                else "Undo (u), or choose another.",
-            ) from None
+            hint = "Undo (u), or choose another."
+            if lost(error):
+                hint = "The connection was lost: go on (r) when the server is back."
+            elif code_of(error) in FULL:
+                hint = f"{ROOM} Then try again (r), or undo (u)."
+            raise RestoreError(f"{what[0].upper()}{what[1:]} failed: {meaning(error)}.", hint) from None
 
     # -- settling tables ----------------------------------------------------------------------------------
 

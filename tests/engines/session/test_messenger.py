@@ -57,6 +57,11 @@ def channel(folder: Path, name: str, address: str, seconds: float = 10.0) -> dic
     return tables.write(Channel(name, webhook_file=file, timeout=timedelta(seconds=seconds)))
 
 
+def has_left(session: ToySession) -> bool:
+    mark = session.mark  # looked at once: the next look may find another
+    return mark is None or not mark.pid
+
+
 def sent(state: SessionState, name: str) -> list[str]:
     return [str(notice.about) for notice in state.notices if name in notice.attempts and notice.attempts[name].ok]
 
@@ -67,7 +72,7 @@ async def test_each_stage_is_told_and_what_was_told_is_in_the_record(session: To
     session.begin(notify=(channel(session.ground, "slack", slack.url), command))
     console = await session.console()
     await work_through(console)
-    until(lambda: session.mark is None or not session.mark.pid, "the runner has left")
+    until(lambda: has_left(session), "the runner has left")
     state = session.state
     assert sent(state, "slack") == ["authorised", "started", "done", "closed"]
     assert sent(state, "mail") == ["closed"]
@@ -92,7 +97,7 @@ async def test_a_channel_that_hangs_holds_nothing_up_and_is_shown_as_not_sent(
     assert not any(notice.attempts for notice in console.state.notices if notice.about is About.DONE), (
         "the restore was over before the first message had been given up"
     )
-    until(lambda: session.mark is None or not session.mark.pid, "the runner has left")
+    until(lambda: has_left(session), "the runner has left")
     state = session.state
     assert sent(state, "slack") == []
     assert {why for _, _, why in unsent(state)} <= {"no answer within 3 s", "not tried yet"}
@@ -112,7 +117,7 @@ async def test_what_did_not_arrive_is_sent_again_when_it_is_asked_for(session: T
     await sees(console, lambda state: unsent(state) == ())
     before = len(slack.texts)
     await work_through(console)
-    until(lambda: session.mark is None or not session.mark.pid, "the runner has left")
+    until(lambda: has_left(session), "the runner has left")
     assert len(slack.texts) > before, "and what comes after it is told as well"
     assert unsent(session.state) == ()
 
