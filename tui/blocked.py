@@ -12,7 +12,7 @@ from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
 from engines.session.authority import check_may, is_own, may_break_glass, names_for
 from engines.session.events import Actor, How
-from engines.session.moves import AskKind, check_command
+from engines.session.moves import AskKind, check_command, overriding
 from engines.session.plan import GateKind
 from engines.session.state import SessionState
 from tui.view import Line, View
@@ -117,7 +117,7 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
         case "approve":
             return c.Approve(state.plan_digest, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "override":
-            return c.Override(subject, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
+            return overriding(state, subject, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "answer":
             return c.Answer(subject, True, _somebody(view, Role.OWNER)) if subject in state.checks else _NONE_TRIED
         case "follow-up":

@@ -13,7 +13,7 @@ from engines.session.answers import bare, is_functional
 from engines.session.authority import may_break_glass, names_for
 from engines.session.events import How
 from engines.session.followups import FollowUp, follow_ups
-from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
+from engines.session.moves import Ask, AskKind, blocking_checks, left_behind, overriding
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
 from engines.text import both_zones, parse_stamp, span
@@ -22,7 +22,7 @@ from screens.modals.question import Answer, Question
 from tui.answers import has_passed
 from tui.blocked import blocked
 from tui.keys import ALWAYS, keys_of
-from tui.narration import plan_lines
+from tui.narration import plan_lines, unchanged_checklist
 from tui.pages import STAGED, at_stake
 from tui.view import Page, View
 from tui.widgets.grid import tally
@@ -84,7 +84,7 @@ def override(view: View, check: str) -> Form:
         (known.evidence, known.hint, "", "It goes into the record as a deviation, with the name and the reason."),
         (_who(view, Role.COMMANDER), Field(REASON, "Why it may go on")),
         "overrides this check",
-        lambda typed: c.Override(check, _named(view, typed), typed[REASON].strip()),
+        lambda typed: overriding(view.state, check, _named(view, typed), typed[REASON].strip()),
     )
 
 
@@ -131,7 +131,7 @@ def follow_up(view: View, key: str = "") -> Form:
 def checklist(edit: Edit) -> Question:
     """The change to the security checklist, before it is written."""
     if not edit.diff():
-        lines: tuple[str, ...] = (str(edit.path), "", "The line about this session is there already.")
+        lines: tuple[str, ...] = (str(edit.path), "", f"It {unchanged_checklist(edit.line)}.")
         return Question("The security checklist", lines, (Answer("enter", "note that in the record", "write"),))
     lines = (str(edit.path), "", *edit.diff(), "", "Nothing is written before you say so.")
     return Question("Write this into the security checklist?", lines, (Answer("y", "write it", "write"),))

@@ -21,14 +21,14 @@ from engines.session.authority import is_own, may_break_glass
 from engines.session.client import Client, Gone, Said, Trouble, connect
 from engines.session.events import Ending, Entry, How
 from engines.session.followups import FollowUp, checklist_line, checklist_path, follow_ups
-from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
+from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move, overriding
 from engines.session.notices import unsent
 from engines.session.plan import GateKind
 from engines.session.store import living_socket
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
 from tui.answers import Answers, FromFile, has_passed
-from tui.narration import header, plan_lines, sentences
+from tui.narration import check_line, header, plan_lines, sentences, unchanged_checklist
 from tui.output import out
 from tui.pasting import pasted
 
@@ -273,8 +273,14 @@ class _Driver:
 
     async def _override(self, ask: Ask) -> c.Command:
         check = await self._ask(f"Which check ({', '.join(ask.checks)}): ", ask, "check")
+        check = check or ask.checks[0]
+        seen = (
+            self._client.state
+        )  # what was said on the way here; a recheck from elsewhere may come while this is typed
+        if check in seen.checks:
+            out(f"  {drawable(check_line(seen.checks[check].check))}")
         name = await self._name(ask, Role.COMMANDER)
-        return c.Override(check or ask.checks[0], name, await self._ask("Why does it go on? ", ask, "reason"))
+        return overriding(seen, check, name, await self._ask("Why does it go on? ", ask, "reason"))
 
     async def _answer(self, ask: Ask) -> c.Command | None:
         tried = [name for name in ask.checks if is_functional(name)]
@@ -310,7 +316,7 @@ class _Driver:
             out(f"REFUSED: {drawable(error.message)}")
             out(f"  {drawable(error.hint)}")
             return None
-        for line in edit.diff() or ("The line about this session is there already.",):
+        for line in edit.diff() or (f"It {unchanged_checklist(edit.line)}.",):
             out(f"  {drawable(line)}")
         if not await self._confirms(ask):
             return None

@@ -39,6 +39,7 @@ class Override:
     check: str
     name: str
     reason: str
+    seen: str = ""  # the sha256 of what the check said when it was read: of its verdict and evidence
     signature: Signature | None = None
 
 

@@ -161,6 +161,8 @@ class CheckOverridden:
     reason: str
     break_glass: str = ""  # the reason again, where an operator overrode alone
     signed: Signed | None = None
+    evidence: str = ""  # what the check said besides its verdict,
+    seen: str = ""  # and the sha256 of both, as whoever overrode it named it
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,10 +301,10 @@ class FollowUpSet:
 
 @dataclass(frozen=True, slots=True)
 class ChecklistEdited:
-    """The line about this session is in the security checklist. Both digests are the same where it was already."""
+    """The security checklist says when it was restored. Both digests are the same where nothing had to change."""
 
     path: str
-    line: str
+    line: str  # as it is written there; empty: a date that is not older stands there
     old_sha256: str
     new_sha256: str
     actor: Actor

@@ -199,6 +199,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             known = state.checks.get(check)
             if known is None or not known.blocks:
                 raise Refused(f"The check {check!r} does not block anything.", "Choose one that says FAIL or UNKNOWN.")
+            check_seen(state, command)
             who = speaker(state, actor, name)
             check_established(state, who, reason)
             check_name(state, Role.COMMANDER, who)
@@ -258,6 +259,24 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             if not speaker(state, actor, name).name.strip():
                 raise Refused("Whoever takes the keyboard gives a name.", "Type your name.")
             _check_reason(reason, "Taking the keyboard")
+
+
+def overriding(state: SessionState, check: str, name: str, reason: str) -> c.Override:
+    """The override of what this check says in `state`: that is what was read."""
+    known = state.checks.get(check)
+    return c.Override(check, name, reason, known.check.sha256 if known is not None else "")
+
+
+def check_seen(state: SessionState, command: c.Command) -> None:
+    """Raise Refused for an override of something else than what the check says now: nobody has read that."""
+    known = state.checks.get(command.check) if isinstance(command, c.Override) else None
+    if known is None or not isinstance(command, c.Override) or command.seen == known.check.sha256:
+        return
+    raise Refused(
+        f"The check {command.check!r} does not say any more what was read. It says now {known.check.verdict}: "
+        f"{known.check.evidence.rstrip('. ')}. Nothing was changed.",
+        "Read that, then override it if it may still pass.",
+    )
 
 
 def check_signable(state: SessionState, command: Signable, now: datetime) -> None:

@@ -75,7 +75,10 @@ def record(state: SessionState) -> dict[str, object]:
         "backup": _backup(state),
         "plan": _plan(state),
         "measures": measures(state),
-        "deviation": [{"at": d.at, "what": d.what, "by": d.by, "reason": d.reason} for d in state.deviations],
+        "deviation": [
+            {"at": d.at, "what": d.what, "by": d.by, "reason": d.reason, "evidence": d.evidence or None}
+            for d in state.deviations
+        ],
         "person": people(state),
         "approval": [
             {
@@ -365,6 +368,7 @@ def _checklist(state: SessionState) -> dict[str, object] | None:
         return None
     return {
         "path": edited.path,
+        "changed": edited.old_sha256 != edited.new_sha256,
         "line": edited.line,
         "old_sha256": edited.old_sha256,
         "new_sha256": edited.new_sha256,
@@ -430,6 +434,7 @@ def _check(known: CheckState) -> dict[str, object]:
         "overridden_by": override.actor.name if override else None,
         "overridden_how": override.actor.how if override else None,
         "override_reason": override.reason if override else None,
+        "overridden_sha256": override.seen if override else None,
     }
 
 

@@ -271,7 +271,10 @@ def _note(note: NoteTaken) -> str:
 
 
 def _deviations(state: SessionState) -> str:
-    rows = [(_clock(one.at), one.what, one.by, one.reason) for one in state.deviations]
+    rows = [
+        (_clock(one.at), f"{one.what}: {one.evidence}" if one.evidence else one.what, one.by, one.reason)
+        for one in state.deviations
+    ]
     if not rows:
         return "## Deviations\n\nNone: nothing was left out, overridden, undone or given up.\n"
     return _table("## Deviations", ("at", "what", "by", "why"), rows)

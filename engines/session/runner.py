@@ -72,6 +72,7 @@ from engines.session.moves import (
     Start,
     Wait,
     check_command,
+    check_seen,
     check_signable,
     left_behind,
     needs_keyboard,
@@ -529,6 +530,7 @@ class Runner:
             return actor, None, ""
         check_may(self.state, command, actor)
         check_signable(self.state, command, self._now())
+        check_seen(self.state, command)
         statement = stated(self.state, command, given.until)
         principals = principals_for(self.state, statement.role, command.name)
         found = self._signers()
@@ -599,7 +601,7 @@ class Runner:
         check_command(self.state, command, actor, self._now())
         path, line = Path(checklist_path(self.state)), checklist_line(self.state)
         edit = await asyncio.to_thread(checklist.write, path, line, command.old_sha256, command.new_sha256)
-        self.record(ChecklistEdited(str(path), line.told(), edit.old_sha256, edit.new_sha256, actor), actor.name)
+        self.record(ChecklistEdited(str(path), edit.line, edit.old_sha256, edit.new_sha256, actor), actor.name)
         await asyncio.sleep(0)
         return {"ok": True}
 
@@ -629,10 +631,19 @@ class Runner:
                     signed=signed,
                 )
             case c.Override():
-                verdict = str(self.state.checks[command.check].check.verdict)
+                check = self.state.checks[command.check].check
                 named = self._named(actor, command.name)
                 glass = command.reason.strip() if is_own(self.state, named.name) else ""
-                return CheckOverridden(command.check, verdict, named, command.reason, glass, signed)
+                return CheckOverridden(
+                    name=command.check,
+                    verdict=str(check.verdict),
+                    actor=named,
+                    reason=command.reason,
+                    break_glass=glass,
+                    signed=signed,
+                    evidence=check.evidence,
+                    seen=command.seen,
+                )
             case c.Retry(step=step):
                 return StepRetried(step, actor)
             case c.Skip(step=step, reason=reason):
@@ -643,8 +654,8 @@ class Runner:
                 return BackupChosen(backup)
             case c.Note(text=text):
                 return NoteAdded(actor, text.strip())
-            case c.Answer(check=check, passed=passed, name=name, note=note):
-                return CheckAnswered(check, passed, note.strip(), self._named(actor, name))
+            case c.Answer(check=tried, passed=passed, name=name, note=note):
+                return CheckAnswered(tried, passed, note.strip(), self._named(actor, name))
             case c.FollowUp():
                 key = command.key or new_key(self.state)
                 told = (command.task.strip(), command.owner.strip(), command.due.strip(), command.ticket.strip())

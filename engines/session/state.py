@@ -157,6 +157,7 @@ class Deviation:
     what: str
     by: str
     reason: str
+    evidence: str = ""  # of an override: what the check said
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +339,7 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
                 f"check overridden: {name} was {override.verdict}{chosen}{alone}",
                 override.actor.name,
                 override.reason,
+                override.evidence,
             )
         case CheckAnswered(name=name) as answer:
             check = answered(name, passed=answer.passed, note=answer.note, by=answer.actor.name)
@@ -515,8 +517,8 @@ def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionS
     return replace(state, stop_asked="")
 
 
-def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str) -> SessionState:
-    return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason)))
+def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str, evidence: str = "") -> SessionState:
+    return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason, evidence)))
 
 
 def departures(backup: Mapping[str, object]) -> tuple[str, ...]:
