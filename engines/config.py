@@ -16,6 +16,7 @@ from engines import tables
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
+from engines.surroundings import Tickets
 from engines.targets import LARAVEL, Application, Environment, Framework, JournalMode, MysqlTarget, SqliteTarget, Target
 from engines.trusted_file import read_text, safe_path, toml_table
 from engines.values import WrongValue, day, positive
@@ -138,6 +139,9 @@ class Config:
 
     review: Review = field(default_factory=Review)
     """Until when the incident is reviewed: `[review]`."""
+
+    tickets: Tickets | None = None
+    """Where follow-ups are filed as issues: `[tickets]`. Default: nowhere, and a ticket's number is typed."""
 
     def wrong(self) -> Iterator[tables.Fault]:
         seen: set[str] = set()

@@ -11,11 +11,12 @@ from engines.people import Role
 from engines.session import commands as c
 from engines.session.answers import bare, is_functional
 from engines.session.authority import may_break_glass, names_for
-from engines.session.events import How
+from engines.session.events import Filing, How
 from engines.session.followups import FollowUp, follow_ups
 from engines.session.moves import Ask, AskKind, blocking_checks, left_behind, overriding
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
+from engines.session.tickets import body_of, tickets_of, title_of, to_be_filed
 from engines.text import both_zones, parse_stamp, span
 from screens.modals.form import Field, Form
 from screens.modals.question import Answer, Question
@@ -126,6 +127,28 @@ def follow_up(view: View, key: str = "") -> Form:
             key, typed["task"], typed["owner"].strip(), typed["due"].strip(), typed["ticket"].strip()
         ),
     )
+
+
+def tickets(view: View, keys: tuple[str, ...]) -> Question:
+    """What is filed, and where, before it is sent: others can read it there."""
+    state, conf = view.state, tickets_of(view.state.begun)
+    wanted = to_be_filed(state, keys)
+    chosen = [one for one in follow_ups(state) if one.key in wanted]
+    loose = sum(not (one.owner and one.due) for one in chosen)
+    lines = [f"{conf.repository if conf else ''}: whoever can read it can read this.", ""]
+    if len(chosen) == 1:
+        title, count = "File this follow-up as an issue?", "file it"
+        lines += [title_of(chosen[0]), "", *body_of(state, chosen[0]).split("\n")]
+    else:
+        title, count = f"File {len(chosen)} follow-ups as issues?", f"file all {len(chosen)}"
+        lines += [title_of(one) for one in chosen]
+    lines.append("")
+    if loose:
+        lines.append(f"{loose} without owner or date. Esc, then f, gives it one first.")
+    tried = [state.tickets[one.key] for one in chosen if one.key in state.tickets]
+    if any(one.result is Filing.UNKNOWN for one in tried):
+        lines.append("Of one it is not known whether it is there: it is looked for first, and never filed twice.")
+    return Question(title, tuple(lines), (Answer("y", count, "file"),))
 
 
 def checklist(edit: Edit) -> Question:

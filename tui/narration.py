@@ -33,10 +33,13 @@ from engines.session.events import (
     StepSkipped,
     StepStarted,
     StopAsked,
+    TicketsAsked,
+    TicketTried,
     UndoAsked,
 )
 from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
+from engines.session.tickets import outcome
 from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size, span
 from tui.pages import at_stake, taken_up
 
@@ -80,6 +83,12 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield f"{path}: {unchanged_checklist(text) if old == new else f'has now the line {text}'}"
         case NoticeSent(about=about, channel=channel, ok=ok, reason=reason):
             yield f"Told {channel}: {about}" if ok else f"NOT SENT to {channel}: {about}. {reason}"
+        case TicketsAsked(keys=keys, actor=actor):
+            yield f"To be filed as issues, asked by {actor.name}: {', '.join(keys)}"
+        case TicketTried(key=key, hint=hint):
+            yield f"{key}: {outcome(state, state.tickets[key])}"
+            if hint:
+                yield f"  {hint}"
         case Approved(actor=actor, until=until, break_glass=why):
             yield f"Approved by {actor.name} ({actor.how}), until {clock(parse_stamp(until))}"
             if why:

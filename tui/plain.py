@@ -25,6 +25,7 @@ from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behi
 from engines.session.notices import unsent
 from engines.session.plan import GateKind
 from engines.session.store import living_socket
+from engines.session.tickets import fileable, not_filed, tickets_of, title_of
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
 from tui.answers import Answers, FromFile, has_passed
@@ -130,6 +131,8 @@ class _Driver:
             out(pasted(f"The runner is gone. See what is true: reinstate resume {state.id}", self._config))
             return 1
         out(f"Report: {self._client.folder / 'report.md'}")
+        if any(not_filed(state)):
+            out(pasted(f"Not every ticket is filed. Again: reinstate tickets {state.id}", self._config))
         return 0 if state.ended.how is not Ending.ABANDONED else 1
 
     def _tell(self, item: Said) -> None:
@@ -203,6 +206,8 @@ class _Driver:
                 return await self._follow_up(ask)
             case "c" if ask.kind is AskKind.SIGN_OFF:
                 return await self._checklist(ask)
+            case "i" if ask.kind is AskKind.SIGN_OFF and self._files:
+                return await self._tickets(ask)
             case "m" if unsent(self._client.state):
                 return c.SendAgain()
             case "b" if self._choosing is not None:
@@ -231,6 +236,8 @@ class _Driver:
             keys = keys.replace("o override, ", "")
         if any(map(is_functional, ask.checks)):
             keys = f"f answer what the owner tried, {keys}"
+        if ask.kind is AskKind.SIGN_OFF and self._files:
+            keys = f"{keys}, i file tickets"
         if unsent(self._client.state):
             keys = f"{keys}, m send again"
         return keys if known is not None and known.step.optional else keys.replace("p pass over, ", "")
@@ -304,6 +311,22 @@ class _Driver:
         owner = await self._ask("Who does it: ", ask, "name")
         due = await self._ask("Until when (2026-11-27): ", ask, "due")
         return c.FollowUp(key, task or before.task, owner or before.owner, due or before.due, before.ticket)
+
+    @property
+    def _files(self) -> bool:
+        return tickets_of(self._client.state.begun) is not None and bool(fileable(self._client.state))
+
+    async def _tickets(self, ask: Ask) -> c.Command | None:
+        state, conf = self._client.state, tickets_of(self._client.state.begun)
+        for one in fileable(state):
+            out(f"  {one.key}: {drawable(title_of(one))}")
+        named = await self._ask("Which (Enter: all of them): ", ask, "follow_up")
+        where = drawable(conf.repository) if conf else ""
+        said = await self._ask(f"File as issues in {where}, where others can read it (yes or no): ", ask, "passed")
+        if said.strip().casefold() in ("yes", "y"):
+            return c.FileTickets(tuple(named.replace(",", " ").split()))
+        out("Nothing was filed.")
+        return None
 
     async def _checklist(self, ask: Ask) -> c.Command | None:
         state = self._client.state

@@ -97,6 +97,8 @@ def show(arguments: argparse.Namespace) -> int:
     for grid in state.grids.values():
         for line in grid_lines(grid):
             out("  " + drawable(line))
+    for one_follow_up, ticket in not_filed(state):
+        out(drawable(f"  {one_follow_up.key}: {outcome(state, ticket)}"))
     for deviation in state.deviations:
         out(drawable(f"  DEVIATION {clock(deviation.at)} {deviation.what}, {deviation.by}: {deviation.reason}"))
     return 0

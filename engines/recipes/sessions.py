@@ -130,6 +130,7 @@ def beginning(
             if not channel.targets or chosen.name in channel.targets
         ),
         review=tables.write(config.review),
+        tickets=tables.write(config.tickets) if config.tickets is not None else {},
         operator=Actor(operator or login(), account(), How.ASSERTED, sudo=behind_sudo()),
         host=socket.gethostname(),
         tool=tool(),

@@ -122,6 +122,13 @@ class SendAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class FileTickets:
+    """File follow-ups as issues."""
+
+    keys: tuple[str, ...] = ()  # empty: all that have no ticket
+
+
+@dataclass(frozen=True, slots=True)
 class TakeKeyboard:
     name: str
     reason: str
@@ -151,6 +158,7 @@ Command = (
     | FollowUp
     | Checklist
     | SendAgain
+    | FileTickets
     | TakeKeyboard
     | Undo
     | Abandon

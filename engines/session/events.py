@@ -38,6 +38,12 @@ class Result(StrEnum):
     UNKNOWN = "unknown"  # probed, never retried blindly
 
 
+class Filing(StrEnum):
+    FILED = "filed"
+    NOT_FILED = "not filed"  # and certainly not
+    UNKNOWN = "unknown"  # it is looked for before anything is sent again
+
+
 class Reminder(StrEnum):
     WAITING = "waiting"  # a yes is waited for while the application is down
     KEYBOARD = "keyboard"  # one operator has held it for a whole shift
@@ -109,6 +115,7 @@ class SessionBegun:
     drill: bool = False
     notify: tuple[Mapping[str, object], ...] = ()  # the channels as configured: never a webhook's address
     review: Mapping[str, object] = field(default_factory=dict)  # until when, and which days are no business days
+    tickets: Mapping[str, object] = field(default_factory=dict)  # where follow-ups are filed; empty: nowhere
     format: int = JOURNAL_FORMAT
 
 
@@ -330,6 +337,28 @@ class SendingAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TicketsAsked:
+    """These follow-ups are to be filed as issues. Written before anything is sent."""
+
+    keys: tuple[str, ...]
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketTried:
+    """What became of filing a follow-up."""
+
+    key: str
+    result: Filing
+    number: int = 0
+    address: str = ""
+    found: bool = False  # it was there already
+    reason: str = ""  # why it is not filed, or not known to be
+    hint: str = ""
+    sent: bool = False  # it was asked for, and no answer came: GitHub may make it later than it is looked for
+
+
+@dataclass(frozen=True, slots=True)
 class UndoAsked:
     actor: Actor
     reason: str
@@ -370,6 +399,8 @@ Event = (
     | ChecklistEdited
     | NoticeSent
     | SendingAsked
+    | TicketsAsked
+    | TicketTried
     | UndoAsked
     | SessionEnded
 )

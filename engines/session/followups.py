@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -49,8 +49,12 @@ def follow_ups(state: SessionState) -> tuple[FollowUp, ...]:
 
 
 def _as_told(state: SessionState, one: FollowUp) -> FollowUp:
-    told = state.follow_ups.get(one.key)
-    return FollowUp(one.key, one.kind, told.task, told.owner, told.due, told.ticket) if told else one
+    """A ticket that somebody typed goes before the one that was filed."""
+    told, filed = state.follow_ups.get(one.key), state.tickets.get(one.key)
+    address = filed.address if filed else ""
+    if told is None:
+        return replace(one, ticket=address)
+    return FollowUp(one.key, one.kind, told.task, told.owner, told.due, told.ticket or address)
 
 
 def task_of(note: str) -> str:

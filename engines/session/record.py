@@ -13,7 +13,7 @@ import tomli_w
 
 from engines.session.answers import bare, is_functional
 from engines.session.events import Signed
-from engines.session.followups import follow_ups
+from engines.session.followups import FollowUp, follow_ups
 from engines.session.journal import Journal
 from engines.session.notices import wanted
 from engines.session.plan import LossWindow, PlanKind
@@ -124,6 +124,7 @@ def record(state: SessionState) -> dict[str, object]:
                 "owner": one.owner,
                 "due": one.due,
                 "ticket": one.ticket,
+                "filing": _filing(state, one),
             }
             for one in follow_ups(state)
         ],
@@ -360,6 +361,22 @@ def _notifications(state: SessionState) -> list[dict[str, object]]:
             }
         )
     return found
+
+
+def _filing(state: SessionState, one: FollowUp) -> dict[str, object] | None:
+    """What became of filing it; nothing where nobody asked for that."""
+    known = state.tickets.get(one.key)
+    if known is None:
+        return None
+    return {
+        "result": known.result or "not known yet",
+        "at": known.at,
+        "by": known.by,
+        "number": known.number or None,
+        "address": known.address,
+        "found": known.found or None,
+        "reason": known.reason,
+    }
 
 
 def _checklist(state: SessionState) -> dict[str, object] | None:

@@ -23,6 +23,7 @@ import msgspec
 from engines import checklist
 from engines.children import Child, alive, end, identified
 from engines.errors import Refused, RestoreError
+from engines.github_api import token_of
 from engines.session import commands as c
 from engines.session import store
 from engines.session.authority import check_may, is_own, person_of, principals_for, speaker
@@ -58,8 +59,12 @@ from engines.session.events import (
     StepSkipped,
     StepStarted,
     StopAsked,
+    TicketsAsked,
+    TicketTried,
     UndoAsked,
 )
+from engines.session.filer import Filer
+from engines.session.filer import attempt as attempt_to_file
 from engines.session.followups import checklist_line, checklist_path, new_key
 from engines.session.journal import Journal, Writer, keep_reserve, release_reserve, replace_file
 from engines.session.messenger import Messenger, attempt, channels_of
@@ -92,6 +97,7 @@ from engines.session.sharing import barred, file_mode, group_name, watchers_of
 from engines.session.ssh_keys import Signers, canonical, signer
 from engines.session.state import Status, after, fold
 from engines.session.statement import read_until, stated
+from engines.session.tickets import tickets_of, to_be_filed
 from engines.session.verify import verify
 from engines.session.work import Progress, Work
 from engines.text import stamp, utc_now
@@ -118,6 +124,7 @@ _RECORDED = (
     ChecklistEdited,
     FollowUpSet,
     NoticeSent,
+    TicketTried,
     SessionEnded,
 )
 
@@ -150,6 +157,7 @@ class Runner:
         self._closing = False
         self._reported = b""  # the report as we wrote it
         self._messenger = Messenger(lambda: self.state, self.record)
+        self._filer = Filer(lambda: self.state, self.record, now)
 
     # -- the journal ------------------------------------------------------------------------------------
 
@@ -166,6 +174,7 @@ class Runner:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._tell, line)
             self._messenger.wake()
+            self._filer.wake()
 
     def _tell(self, line: bytes) -> None:
         self._server.send({"line": line.decode()})
@@ -225,12 +234,15 @@ class Runner:
         store.write_mark(mark, store.RunnerMark(os.getpid(), identified(os.getpid()).started, str(socket)))
         if self.state.begun is not None:
             self._messenger.begin(self.state.begun)
+            self._filer.begin()
         try:
             await self._drive()
         finally:
             self._closing = True
             if self._messenger.follows:
                 await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
+            if self._filer.follows:
+                await asyncio.to_thread(self._filer.close, wait=self.state.ended is not None)
             if self.state.ended is not None:
                 await asyncio.to_thread(self._seal)
             await self._server.close()
@@ -263,13 +275,26 @@ class Runner:
 
         Raises RestoreError where a record that was signed could not be signed anew: nothing is changed then.
         """
-        if self._record_key is not None and (self._folder / SEAL).exists():
-            try_key(self._record_key)
-        self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
+        self._open_again()
         self.record(SendingAsked(actor), actor.name)
         self.send_due()
         self._seal()
         self._journal.close()
+
+    def file_tickets(self, keys: tuple[str, ...], actor: Actor) -> None:
+        """File these follow-ups, in a session that is over. Raises as `send_again`."""
+        self._open_again()
+        self.record(TicketsAsked(keys, actor), actor.name)
+        for key in keys:
+            self.record(attempt_to_file(self.state, key, self._now()))
+        self._seal()
+        self._journal.close()
+
+    def _open_again(self) -> None:
+        """More is about to be said of a session that is over. Raises RestoreError where it could not be signed anew."""
+        if self._record_key is not None and (self._folder / SEAL).exists():
+            try_key(self._record_key)
+        self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
 
     def _record_holds(self) -> bool:
         """A record that is only behind is made again; one that was changed stays as it is, for `verify` to name."""
@@ -316,6 +341,11 @@ class Runner:
                 try_key(self._record_key)
             except RestoreError as error:
                 yield f"The record will not be signed: {error.message} {error.hint}"
+        if (conf := tickets_of(self.state.begun)) is not None:
+            try:
+                token_of(conf)
+            except RestoreError as error:
+                yield f"No ticket can be filed: {error.message} {error.hint}"
         group = watchers_of(self._folder)
         if group is not None and (way := barred(self._folder, group)) is not None:
             yield (
@@ -662,6 +692,8 @@ class Runner:
                 return FollowUpSet(key, *told, actor)
             case c.SendAgain():
                 return SendingAsked(actor)
+            case c.FileTickets(keys=keys):
+                return TicketsAsked(to_be_filed(self.state, keys), actor)
             case c.TakeKeyboard(name=name, reason=reason):
                 return KeyboardTaken(self._named(actor, name), reason)
             case c.Undo(reason=reason):
