@@ -26,6 +26,7 @@ from engines.session import verify as verifying
 from engines.session.plan import digest
 from engines.session.record import record
 from engines.session.ssh_keys import Signers
+from engines.session.tickets import not_filed, outcome
 from engines.targets import Target
 from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, span, stamp, utc_now
 from tui.narration import check_line, grid_lines, plan_lines, standing
