@@ -13,6 +13,7 @@ from tests.bench.measure import Ratio, keep
 # Imported only when asked for: each starts the parts that it measures.
 BENCHES = {
     "sqlite-checksum": "tests.bench.sqlite_checksum:run",
+    "sqlite-restore": "tests.bench.sqlite_restore:run",
     "mysql-load": "tests.bench.mysql_load:mysql_bulk",
     "mysql-load-insert": "tests.bench.mysql_load:mysql_insert",
     "mariadb-load": "tests.bench.mysql_load:mariadb_bulk",

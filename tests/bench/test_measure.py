@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import sqlite_checksum
+from tests.bench import sqlite_checksum, sqlite_restore
 from tests.bench.__main__ import main
 from tests.bench.measure import Ratio, in_turn, keep
 
@@ -43,6 +43,13 @@ def test_the_checksum_bench_proves_its_copies_on_both_sides() -> None:
     ratio = sqlite_checksum.run(copies=2, bytes_each=100_000, rounds=1)
     assert ratio.value > 0
     assert ratio.on == "2 copies of 100 kB, in the page cache"
+
+
+def test_the_restore_bench_ends_with_the_backup_live_on_both_sides() -> None:
+    ratio = sqlite_restore.run(size_wanted=300_000, rounds=1)
+    assert ratio.value > 0
+    assert list(ratio.medians) == ["reinstate", "by hand"]
+    assert "the safety snapshot apart" in ratio.on
 
 
 def test_an_unknown_bench_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
