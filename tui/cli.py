@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     arguments = parser().parse_args(argv)
     if arguments.version:
-        from engines.session.main import tool  # here: --help needs none of it
+        from engines.version import tool  # here: --help needs none of it
 
         sys.stdout.write(tool() + "\n")
         return DONE
