@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.segment import Segments
-from rich.traceback import Traceback
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -140,6 +139,8 @@ class Console(App[int]):
         await self.link.close()
 
     def _fatal_error(self) -> None:
+        from rich.traceback import Traceback  # here: it brings the colouring of source text along, some 25 ms
+
         # Textual's own prints local variables, and what they hold may be secret.
         self.bell()
         traceback = Traceback(show_locals=False)

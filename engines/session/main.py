@@ -18,8 +18,9 @@ from engines.session.events import SessionBegun
 from engines.session.journal import read, replace_file
 from engines.session.launch import survival, take_environment
 from engines.session.recipe import Recipe
-from engines.session.runner import BEGIN, REFUSED, At, Runner, read_begin
+from engines.session.runner import At, Runner, read_begin
 from engines.session.sockets import new_socket
+from engines.session.store import BEGIN, REFUSED
 from engines.version import tool
 
 

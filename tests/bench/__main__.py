@@ -14,6 +14,8 @@ from tests.bench.measure import Ratio, keep
 BENCHES = {
     "sqlite-checksum": "tests.bench.sqlite_checksum:run",
     "sqlite-restore": "tests.bench.sqlite_restore:run",
+    "startup": "tests.bench.startup:run",
+    "console-ready": "tests.bench.console_ready:run",
     "mysql-load": "tests.bench.mysql_load:mysql_bulk",
     "mysql-load-insert": "tests.bench.mysql_load:mysql_insert",
     "mariadb-load": "tests.bench.mysql_load:mariadb_bulk",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import sqlite_checksum, sqlite_restore
+from tests.bench import console_ready, sqlite_checksum, sqlite_restore, startup
 from tests.bench.__main__ import main
 from tests.bench.measure import Ratio, in_turn, keep
 
@@ -50,6 +50,13 @@ def test_the_restore_bench_ends_with_the_backup_live_on_both_sides() -> None:
     assert ratio.value > 0
     assert list(ratio.medians) == ["reinstate", "by hand"]
     assert "the safety snapshot apart" in ratio.on
+
+
+def test_the_start_and_the_console_are_measured_beside_bare_programs() -> None:
+    assert startup.run(rounds=1).value > 0
+    ratio = console_ready.run(rounds=1)
+    assert list(ratio.medians) == ["reinstate", "bare Textual app"]
+    assert min(ratio.medians.values()) > 0
 
 
 def test_an_unknown_bench_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
