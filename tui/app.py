@@ -120,13 +120,14 @@ class Console(App[int]):
 
     # -- life ---------------------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         if not self.is_headless:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 # Textual has no handlers: without these the terminal stays in its alternate screen.
                 loop.add_signal_handler(number, self._ended_by, number)
-        self.push_screen(Page.START)
+        with self.batch_update():  # one whole picture, not an empty one first
+            await self.push_screen(Page.START)
         self.set_interval(TICK, self._tick)
         self.work(self._open())
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tests.bench.measure import Ratio, in_turn
 from tests.bench.pseudo_terminal import ROOT
 
-AIM = 4.0
+AIM = 3.0
 ROUNDS = 15
 _BARE = "import argparse; argparse.ArgumentParser(prog='bare').parse_args(['--help'])"
 
