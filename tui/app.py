@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +54,7 @@ from tui.view import SESSION_PAGES, Line, Page, Shelf, View
 
 BREAKPOINTS = [(0, "-narrow"), (72, "-usual"), (100, "-wide")]  # columns, and the class of a screen that has them
 TICK = 0.25  # seconds: how often logs are read and progress is drawn
+SWITCH = 0.001  # seconds that another thread may work while keys are waiting
 READ_FIRST = 0.5  # seconds that a question must have been on the screen before Enter counts as its answer
 
 PageScreen = StartScreen | BackupsScreen | ReadinessScreen | RestoreScreen | ValidationScreen | HandoverScreen
@@ -477,6 +479,8 @@ def chosen_on(shelf: Shelf, state: SessionState) -> Shelf:
 
 def run(opening: Opening) -> int:
     """Open the console and return its exit code. `environment.prepare` was called before this was imported."""
+    # Threads that verify backups let go after 1 ms, not 5: a key has to be answered in between.
+    sys.setswitchinterval(SWITCH)
     console = Console(opening)
     console.run(mouse=False)  # the terminal's own selection and copying stay as they are
     for line in console.parting:

@@ -28,7 +28,7 @@ class Bare(App[None]):
 class Table(App[None]):
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._files = [(file, file.stat()) for file in sorted(folder.iterdir(), reverse=True)]
+        self._files = [(file, file.stat()) for file in sorted(folder.glob("*.sqlite"), reverse=True)]
 
     def compose(self) -> ComposeResult:
         yield Label("")
@@ -45,7 +45,7 @@ class Table(App[None]):
     def _fill(self, letters: str) -> None:
         table = self.query_one(DataTable)
         table.clear()
-        kept = [(file, facts) for file, facts in self._files if letters in file.name.casefold()]
+        kept = [one for one in self._files if letters in one[0].name.casefold()]
         table.add_rows(
             (f"{datetime.fromtimestamp(facts.st_mtime, UTC):%Y-%m-%d %H:%M}", str(facts.st_size), file.name)
             for file, facts in kept

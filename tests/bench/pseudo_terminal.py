@@ -76,6 +76,11 @@ class PseudoTerminal:
                     f"{wanted!r} did not come within {LONGEST:g} s; what came last: {self.text[-2000:]!r}"
                 )
 
+    def stands_still(self, seconds: float = 0.05) -> None:
+        """Waits until nothing has come for so long: a hand does not press the next key before."""
+        while self._read(seconds):
+            pass
+
     def take(self) -> None:
         """Reads what has come, without waiting: a program whose output nobody takes comes to a stand."""
         while self._read(0):

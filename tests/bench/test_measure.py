@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import console_ready, sqlite_checksum, sqlite_restore, startup
+from tests.bench import catalogue, console_ready, log_flood, sqlite_checksum, sqlite_restore, startup
 from tests.bench.__main__ import main
 from tests.bench.measure import Ratio, in_turn, keep
 
@@ -57,6 +57,18 @@ def test_the_start_and_the_console_are_measured_beside_bare_programs() -> None:
     ratio = console_ready.run(rounds=1)
     assert list(ratio.medians) == ["reinstate", "bare Textual app"]
     assert min(ratio.medians.values()) > 0
+
+
+def test_a_catalogue_is_filtered_letter_by_letter_on_both_sides() -> None:
+    ready, filtered = catalogue.run(backups=300, rounds=1)
+    assert ready.value > 0
+    assert filtered.rounds == 4
+
+
+def test_keys_are_answered_while_a_step_floods_its_log() -> None:
+    ratio = log_flood.run(lines=20_000, keys=4)
+    assert ratio.value > 0
+    assert "20 000 lines" in ratio.on
 
 
 def test_an_unknown_bench_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
