@@ -60,7 +60,7 @@ def test_the_start_and_the_console_are_measured_beside_bare_programs() -> None:
 
 
 def test_a_catalogue_is_filtered_letter_by_letter_on_both_sides() -> None:
-    ready, filtered = catalogue.run(backups=300, rounds=1)
+    ready, filtered = catalogue.run(backups=3000, rounds=1)
     assert ready.value > 0
     assert filtered.rounds == 4
 
