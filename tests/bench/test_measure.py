@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import catalogue, console_ready, log_flood, sqlite_checksum, sqlite_restore, startup
-from tests.bench.__main__ import main
+from tests.bench.__main__ import BENCHES, main
 from tests.bench.measure import Ratio, in_turn, keep
 
 RATIO = Ratio("sqlite-checksum", 0.2, 0.35, {"reinstate": 1.0, "sha256sum -c": 5.0}, 5, "12 copies")
@@ -69,6 +69,11 @@ def test_keys_are_answered_while_a_step_floods_its_log() -> None:
     ratio = log_flood.run(lines=20_000, keys=4)
     assert ratio.value > 0
     assert "20 000 lines" in ratio.on
+
+
+def test_the_table_of_benches_has_each_one() -> None:
+    told = (Path(__file__).resolve().parents[2] / "docs" / "speed.md").read_text()
+    assert [name for name in BENCHES if f"| `{name}` |" not in told] == []
 
 
 def test_an_unknown_bench_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
