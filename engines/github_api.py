@@ -204,7 +204,7 @@ def _refused(advice: Advice, answer: Answer, *, sent: bool) -> NotDone:
                 passing=True,
             )
         case _:
-            return _not_done(answer, f"refuses{said}", f"Look at the repository's page. {advice.again}.")
+            return _not_done(answer, f"refuses{said}", f"Look at the repository's page on GitHub. {advice.again}.")
 
 
 def _not_done(answer: Answer, what: str, hint: str, *, known: bool = True, passing: bool = False) -> NotDone:

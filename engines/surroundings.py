@@ -142,5 +142,5 @@ class Tickets:
     """How long one answer of the API may take. Nothing waits for it."""
 
     def wrong(self) -> Iterator[Fault]:
-        if (self.token_file is None) is (self.token_variable is None):
-            yield "token_file", "or token_variable must be given, and one only.", "Write one of them."
+        if self.token_file is None and self.token_variable is None:
+            yield "token_file", "or token_variable must be given.", "Write one of them."

@@ -24,18 +24,19 @@ from engines.session.events import Actor
 from engines.session.moves import Ask, AskKind, check_filing, left_behind
 from engines.session.notices import unsent
 from engines.session.plan import PlanKind
-from engines.session.runner import BEGIN, Runner
 from engines.session.sockets import one_served
 from engines.session.state import SessionState
 from engines.session.tickets import outcome, to_be_filed
 from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
+from tui.environment import importing, prepare
 from tui.output import out, tell
 from tui.plain import Choosing, drive, up_to_when
 
 if TYPE_CHECKING:
     from engines.demo.sandbox import Sandbox
+    from engines.session.runner import Runner
 
 
 def privileged() -> bool:
@@ -195,7 +196,9 @@ def tickets(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _of_ended(folder: Path, state: SessionState) -> Iterator[Runner]:
     """A runner in this process, for what may still be said of a session that is over."""
-    from engines.recipes.run import recipe_for  # here: only these commands need a recipe in their own process
+    # here: only these commands need a recipe and a runner in their own process
+    from engines.recipes.run import recipe_for
+    from engines.session.runner import Runner
 
     claim = store.claim_runner(folder)
     try:
@@ -302,7 +305,7 @@ def found(arguments: argparse.Namespace) -> store.Known:
 def readable(arguments: argparse.Namespace) -> store.Known:
     """The session that is meant, its journal read. Raises RestoreError when that does not hold, or is empty."""
     known = found(arguments)
-    if not known.error and known.state.begun is None and not (known.folder / BEGIN).exists():
+    if not known.error and known.state.begun is None and not (known.folder / store.BEGIN).exists():
         raise RestoreError(
             f"Session {known.id} never began: its journal is empty. Nothing was changed.",
             "If it did begin, its journal was emptied: keep the folder. Begin another: reinstate restore TARGET.",
@@ -351,10 +354,9 @@ def _open(
     demo: bool = False,
     until: Until | None = None,
 ) -> int:
-    from tui.environment import prepare  # here: it must come before the first import of Textual
-
     prepare()
-    from tui.app import Opening, run
+    with importing():
+        from tui.app import Opening, run  # here: Textual is needed by no other command
 
     return run(
         Opening(

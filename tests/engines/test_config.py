@@ -21,7 +21,7 @@ from engines.config import Application, Approval, Config, Environment, MysqlTarg
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
-from engines.surroundings import GitHub, Host
+from engines.surroundings import GitHub, Host, Tickets
 from engines.values import duration_text
 from engines.watched import Prometheus
 
@@ -39,6 +39,7 @@ DOCUMENTED = (
     Person,
     Channel,
     Review,
+    Tickets,
     SqliteTarget,
     MysqlTarget,
     Prometheus,
@@ -53,6 +54,7 @@ TABLES_OF_THEIR_OWN = {
     "application",
     "notify",
     "review",
+    "tickets",
     "prometheus",
     "metric",
     "host",

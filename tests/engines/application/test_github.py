@@ -92,7 +92,7 @@ SOON = str(int(utc_now().timestamp()) + 600)
         (Failure(404, message="Not Found"), "or does not show it to this token", "Correct repository"),
         (Failure(422, message="Validation Failed"), "does not take the request: Validation Failed", "by hand"),
         (Failure(301, {"Location": "https://elsewhere/"}), "has moved", "renamed"),
-        (Failure(418, message="teapot"), "refuses: teapot", "try again"),
+        (Failure(418, message="teapot"), "refuses: teapot", "Try again"),
     ],
 )
 def test_a_refusal_says_why_what_to_do_and_that_nothing_was_changed(

@@ -178,6 +178,7 @@ REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
         "No security checklist is configured",
         "`security_checklist`",
     ),
+    "filing where no repository is": (AT_51, c.FileTickets(), "No repository for tickets", "[tickets]"),
     "sending again what is not unsent": (AT_51, c.SendAgain(), "Nothing is unsent", "page 5"),
     "a key after the end": (OVER, CONFIRM_31, "The session is over (abandoned)", "reinstate restore"),
     "an undo after the end": (OVER, c.Undo("sorry"), "The session is over", "reinstate restore"),
