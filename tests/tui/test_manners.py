@@ -254,6 +254,7 @@ async def test_a_second_that_passes_redraws_the_clock_and_nothing_else(monkeypat
 
     async with at_the_console(world) as operator:
         await operator.sees("T+0:01:20")
+        await operator.at(80, 24)  # everything that opening it has asked for is drawn
 
         def refresh(widget: Widget, *regions: Region, **how: bool) -> Widget:
             redrawn.add(type(widget).__name__)
