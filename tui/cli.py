@@ -112,6 +112,12 @@ def parser() -> argparse.ArgumentParser:
 def _common(made: argparse.ArgumentParser) -> None:
     made.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the configuration file")
     made.add_argument("--name", default=argparse.SUPPRESS, help="your name, for the record (default: your login)")
+    made.add_argument(
+        "--theme",
+        choices=("dark", "high-contrast"),  # as engines.config.Look, which --help does not import; a test compares them
+        default=argparse.SUPPRESS,
+        help="the console's colours (default: the configuration's, else dark)",
+    )
 
 
 def _target(made: argparse.ArgumentParser) -> None:

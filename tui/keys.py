@@ -148,7 +148,15 @@ KEYS = (
         frozenset({Page.VALIDATION}),
         3,
     ),
-    Key("stop", "s", "s", "stop safely", "Stop the step under way at the next safe place.", _STEPS, 2),
+    Key(
+        "stop",
+        "s",
+        "s",
+        "stop safely",
+        "Stop the step under way at the next safe place; says first what that leaves behind.",
+        _STEPS,
+        2,
+    ),
     Key("undo", "u", "u", "undo", "Go back: everything that was changed is put right again.", _RUNNING, 5),
     Key("skip", "p", "p", "pass over", "Leave out an optional step, with a reason that is recorded.", _STEPS, None),
     Key(

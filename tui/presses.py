@@ -60,8 +60,8 @@ def press(console: Console, key: str, subject: str) -> None:
             console.ask(c.SendAgain())
         case "checklist":
             console.work(_checklist(console, view))
-        case "stop" if view.state.running is not None:
-            console.ask(c.Stop(view.state.running.id))
+        case "stop":
+            console.question(dialogues.stop(view))
         case "again":
             _again(console, view, subject)
         case "plan" if view.state.plan is not None:

@@ -372,7 +372,7 @@ def test_what_is_typed_wrongly_is_one_clear_error(words: tuple[str, ...]) -> Non
 
 def options_of(command: argparse.ArgumentParser) -> set[str]:
     """Its own options, without those that every command has."""
-    everywhere = {"-h", "--help", "--config", "--name"}
+    everywhere = {"-h", "--help", "--config", "--name", "--theme"}
     return {name for action in command._actions for name in action.option_strings} - everywhere
 
 

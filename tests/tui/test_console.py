@@ -7,7 +7,7 @@ from datetime import timedelta
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.events import Actor, GateGiven, How, Reminded, Reminder, Result
+from engines.session.events import Actor, GateGiven, How, Reminded, Reminder, Result, StepEnded
 from engines.session.plan import GateKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import World, joined
@@ -140,6 +140,22 @@ async def test_ctrl_c_asks_first_whatever_is_on_the_screen() -> None:
         await operator.sees("Nothing was interrupted.")
         await operator.press("ctrl+c", "s")
         await operator.until(lambda: world.asked == [c.Stop("3.2")], "it is asked to stop")
+
+
+async def test_before_a_step_is_stopped_it_is_said_what_that_leaves_behind() -> None:
+    world = joined(Story().ready().approved().ran("3.2", "3.3").given("3.5").started("3.5"))
+    async with at_the_console(world) as operator:
+        await operator.sees("s stops it safely")
+        await operator.press("s")
+        await operator.sees("3.2 Maintenance mode on: take the application out of maintenance mode")
+        await operator.sees("The live database was not touched.")
+        assert operator.screen.startswith(" PRODUCTION  shop")
+        await operator.press("s")
+        await operator.sees("s does nothing here. y, Esc.")
+        assert world.asked == []
+        world.happens(StepEnded(step="3.5", result=Result.DONE))
+        await operator.press("y")
+        await operator.until(lambda: world.asked == [c.Stop("3.5")], "the step that was asked about is named")
 
 
 async def test_what_the_dialogue_asked_for_closes_it_when_it_has_happened() -> None:

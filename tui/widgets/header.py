@@ -1,9 +1,12 @@
-"""The two lines that every screen begins with: who and what is at stake, and how far the work is."""
+"""The two lines that every screen begins with: who and what is at stake, and how far the work is.
+
+A dialogue begins with the first of them: nobody types a target's name without seeing which one it is.
+"""
 
 from __future__ import annotations
 
-from rich.style import Style
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -11,7 +14,7 @@ from engines.session.events import How
 from engines.session.reminders import held_for, shift_of
 from engines.session.state import SessionState
 from tui.pages import NAMES, at_stake, marks, number
-from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
+from tui.theme import BAD, BOLD, DIM, PLAIN, REVERSE, style_of
 from tui.view import SESSION_PAGES, Line, Page, View
 from tui.widgets.cells import Line as Cells
 from tui.widgets.cells import Piece, fit, fit_end, strip, width_of
@@ -22,13 +25,30 @@ _LEAST_ADDRESS = 12  # cells of an address that still tell something
 
 
 class Header(Widget):
-    DEFAULT_CSS = "Header { height: 2; background: $panel; }"
+    DEFAULT_CSS = """
+    Header { height: 2; background: $panel; dock: top; }
+    Header.-dialogue { height: 1; }
+    """
 
-    def __init__(self, page: Page) -> None:
+    class Wanted(Message):
+        """A dialogue has come up, and its header does not know yet what is at stake."""
+
+    def __init__(self, page: Page | None = None) -> None:
+        """`page` is None in a dialogue."""
         super().__init__(id="header")
         self._page = page
         self._view = View()
         self._about: tuple[str, str] = ("", "")
+        self.set_class(page is None, "-dialogue")
+
+    def on_mount(self) -> None:
+        if self._page is None:
+            self.post_message(self.Wanted())
+
+    def follow(self, page: Header) -> None:
+        """Say what the header of the page below says."""
+        self.tell(*page._about)
+        self.show(page._view)
 
     def show(self, view: View) -> None:
         before = self._line(0), self._line(1)
@@ -48,21 +68,25 @@ class Header(Widget):
 
     def _line(self, y: int) -> Cells:
         width = self.size.width
-        if y:
+        if y and self._page is not None:
             return stepper(self._view, self._page, width)
-        return stake(self._view, width) if self._view.state.begun else self._before(width)
+        begun = self._view.state.begun
+        line = stake(self._view, width) if begun else self._before(width)
+        environment = str(begun.environment) if begun else self._about[0]
+        return glaring(line, width) if environment == "production" else line
 
     def _before(self, width: int) -> Cells:
         environment, about = self._about
-        first: Cells = (
-            ((f" {environment.upper()} ", _badge(environment)), (" ", PLAIN)) if environment else (("", PLAIN),)
-        )
+        first: Cells = ((f" {environment.upper()} ", BOLD), (" ", PLAIN)) if environment else (("", PLAIN),)
         used = sum(width_of(text) for text, _ in first)
         return (*first, (fit(" " + about, width - used), PLAIN))
 
 
-def _badge(environment: str) -> Style:
-    return REVERSE if environment == "production" else BOLD
+def glaring(line: Cells, width: int) -> Cells:
+    """Production's line is a bright bar from edge to edge: nobody takes it for staging's, without colour either."""
+    (badge, _), *rest = line
+    used = sum(width_of(text) for text, _ in line)
+    return ((badge, BAD), *((text, REVERSE) for text, _ in rest), (fit("", width - used), REVERSE))
 
 
 def stake(view: View, width: int) -> Cells:
@@ -73,13 +97,12 @@ def stake(view: View, width: int) -> Cells:
         return ()
     environment = str(begun.environment)
     parts: list[tuple[int, Piece]] = [
-        (0, (f" {environment.upper()} ", _badge(environment))),
+        (0, (f" {environment.upper()} ", BOLD)),
         (0, (str(begun.target.get("name", "")), BOLD)),
         # A server's version is part of what it is; a file's engine its name tells.
         (7 if begun.engine == "sqlite" else 4, (_engine(state), PLAIN)),
         (_ADDRESS, ("", DIM)),
         (3, (begun.incident_id, PLAIN)),
-        (6, (state.id[-4:], DIM)),
         # That somebody else has the keys is not left out, however narrow the terminal is.
         (5 if _is_mine(view) and not _is_long(view) else 0, (_keyboard(view), PLAIN)),
         (2, _approval(view)),
@@ -171,7 +194,23 @@ def stepper(view: View, page: Page, width: int) -> Cells:
     for text, style in cells:
         line.append((text, style))
         line.append((gap[1:], PLAIN))
-    return tuple(line)
+    return (*line, *_session(view, width - sum(width_of(text) for text, _ in line)))
+
+
+def _session(view: View, room: int) -> Cells:
+    """Which session it is and whether its runner answers, at the end of the line: as much of it as there is room for.
+
+    That the runner is gone stands in the first line, however narrow the terminal is.
+    """
+    if view.state.begun is None:
+        return ()
+    alive = "runner alive" if view.line is Line.ALIVE else ""
+    name = view.state.id[-4:]
+    for words in (f"session {name}, {alive}", f"{name} {alive}", f"{name} {alive[7:]}", alive[7:], name):
+        told = words.strip(", ")
+        if told and width_of(told) + 2 <= room:
+            return ((fit(f"{told} ", room, right=True), DIM),)
+    return ()
 
 
 def _step(there: Page, name: str, mark: str, page: Page) -> Piece:
