@@ -9,6 +9,8 @@ export PYTHON ?= python3
 
 BIN := .venv/bin
 READY := .venv/.ready
+# One more than there are processors: a test often waits for a server.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: help demo test packages check torture bench frames clean
 
@@ -27,7 +29,7 @@ packages:
 	@scripts/mysql-server
 
 test: packages check  ## everything but torture; as root it installs the system packages it needs
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not torture"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not torture"
 
 check: $(READY)  ## the fast part: lint, form, types, import contracts
 	$(BIN)/ruff check .
@@ -36,7 +38,7 @@ check: $(READY)  ## the fast part: lint, form, types, import contracts
 	$(BIN)/lint-imports
 
 torture: packages $(READY)  ## kill points and faults, enumerated; prints points and outcomes
-	$(BIN)/pytest -m torture -n 2 --dist loadgroup -s
+	$(BIN)/pytest -m torture -n $(WORKERS) --dist loadgroup -s
 
 bench: packages $(READY)  ## measurements against the plain tools; one of them: make bench BENCH=NAME
 	@scripts/system-packages bench

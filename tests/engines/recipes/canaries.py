@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import shlex
+import shutil
 import stat
 import tarfile
 import threading
@@ -90,10 +91,11 @@ class Watch:
     allowed: Mapping[int, frozenset[str]]  # secrets that such a process was given in its environment, by its parent
     state: Path
     kept: frozenset[str]  # secrets of the database itself: staged dumps and snapshots hold them
+    waiting: Path  # where programs wait to be looked at, see recorders()
     found: set[str] = field(default_factory=set)
-    seen: dict[str, int] = field(default_factory=dict)  # command line -> how often
     private: dict[str, str] = field(default_factory=dict)  # name and mode of each private file that holds a secret
     looks: int = 0
+    looked_at: set[int] = field(default_factory=set)  # the children, told when it is over
 
     def look(self) -> None:
         self.looks += 1
@@ -104,13 +106,14 @@ class Watch:
             except OSError:
                 continue
             shown = line.replace(b"\0", b" ").decode(errors="replace")
-            self.seen[shown] = self.seen.get(shown, 0) + 1
             self.found |= {f"{one} in the arguments of {shown}" for one in self.canaries.in_text(line)}
             but = self.allowed.get(pid, frozenset())
             # Between fork and exec a child is still a copy of its parent, environment and command line as well.
             if pid in self.roots or shown not in {self._line(root) for root in self.roots}:
                 told = self.canaries.in_text(environment, but=but)
                 self.found |= {f"{one} in the environment of {shown}" for one in told}
+            if pid not in self.roots:
+                (self.waiting / str(pid)).touch()
 
     def look_at_files(self) -> None:
         for path in self.state.rglob("*"):
@@ -157,6 +160,7 @@ def watching(watch: Watch) -> Iterator[Watch]:
             if watch.looks % 15 == 0:
                 watch.look_at_files()
 
+    watch.waiting.mkdir()
     thread = threading.Thread(target=look)
     thread.start()
     try:
@@ -164,10 +168,16 @@ def watching(watch: Watch) -> Iterator[Watch]:
     finally:
         over.set()
         thread.join()
+        watch.looked_at = {int(path.name) for path in watch.waiting.iterdir()}
+        shutil.rmtree(watch.waiting)
 
 
+# It goes on once the watch has looked at it, so that no child is too short-lived to be seen. One that is no child of
+# the session's would wait for ever: it goes on too.
 _RECORDS = """#!/bin/sh
 {{ cat /proc/$$/cmdline; echo; cat /proc/$$/environ; echo; }} >> {seen}.$$
+left=500
+while [ -d {waiting} ] && [ ! -e {waiting}/$$ ] && [ $left -gt 0 ]; do sleep 0.01; left=$((left - 1)); done
 exec {program} "$@"
 """
 
@@ -175,14 +185,15 @@ exec {program} "$@"
 def recorders(folder: Path, programs: Mapping[str, str]) -> Path:
     """A folder to put first in PATH: each program writes down its arguments and environment, then is the real one.
 
-    The shortest-lived child can't run past it.
+    While somebody is watching, it waits to be looked at before that: for a file in `waiting` with its process's number.
     """
-    made, seen = folder / "recorders", folder / "recorded"
+    made, seen, waiting = folder / "recorders", folder / "recorded", folder / "waiting"
     made.mkdir()
     seen.mkdir()
     for name, program in programs.items():
         path = made / name
-        path.write_text(_RECORDS.format(seen=shlex.quote(str(seen / name)), program=shlex.quote(program)))
+        quoted = {"seen": seen / name, "waiting": waiting, "program": program}
+        path.write_text(_RECORDS.format(**{word: shlex.quote(str(what)) for word, what in quoted.items()}))
         path.chmod(0o755)
     return made
 

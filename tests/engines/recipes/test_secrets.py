@@ -38,7 +38,8 @@ def test_no_secret_gets_out_of_an_sqlite_session_with_a_defect(tmp_path: Path, m
     faults.write_text(json.dumps({"kill": {}, "raise": {"snapshot.create.after": canaries["defect"].value}}))
     process = start_runner(session, str(faults), module="tests.engines.recipes.faulty")
     until(lambda: store.runner_mark(session) is not None, "the runner is there")
-    watch = Watch(canaries, {process.pid}, {process.pid: GIVEN}, world.folder / "state", frozenset())
+    allowed = {process.pid: GIVEN}
+    watch = Watch(canaries, {process.pid}, allowed, world.folder / "state", frozenset(), tmp_path / "waiting")
     with watching(watch):
         asyncio.run(answering(session, process, say_yes))
     state = store.open_session(session).state
@@ -49,6 +50,7 @@ def test_no_secret_gets_out_of_an_sqlite_session_with_a_defect(tmp_path: Path, m
     assert watch.found == set()
     assert watch.private == {"env": "600"}
     ran = recorded(tmp_path)
+    assert {int(name.partition(".")[2]) for name in ran} <= watch.looked_at
     assert {name.partition(".")[0] for name in ran} == set(names)
     assert not canaries.in_text(b"".join(ran.values()))
     assert canaries.in_files(world.folder / "state") == set()
