@@ -28,7 +28,7 @@ from tui.widgets.timeline import Timeline
 from tui.widgets.words import tell
 
 PAGE = Page.BACKUPS
-_ROWS_FOR_ALL = 22  # with fewer the picture and a first-time hint together leave no row of the list
+_ROWS_FOR_ALL = 22  # with fewer the picture leaves no row of the list beside a first-time hint or what is amiss
 
 
 class Filter(Input):
@@ -103,7 +103,8 @@ class BackupsScreen(Screen[None]):
             return
         backup = self.shelf.find(self.subject)
         now = self.view.now
-        self.set_class(bool(self.view.hint) and self.size.height < _ROWS_FOR_ALL, "-crowded")
+        amiss = bool(note(self.shelf).plain)
+        self.set_class((bool(self.view.hint) or amiss) and self.size.height < _ROWS_FOR_ALL, "-crowded")
         tell(self.query_one("#about", Static), about(backup, self.shelf, now))
         self.query_one(Timeline).show(self.shelf, now, _moment(backup))
         self.query_one(Header).tell(

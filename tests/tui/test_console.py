@@ -203,12 +203,12 @@ async def test_another_backup_is_one_key_away_until_the_restore_has_begun() -> N
 async def test_a_reminder_is_said_and_a_keyboard_held_for_a_whole_shift_stands_in_the_header() -> None:
     world = joined(Story().stopped())
     async with at_the_console(world) as operator:
-        await operator.sees("operator ana")
+        await operator.sees("ana approved")
         world.happens(Reminded(Reminder.WAITING, "The application has been down for 10 min.", 600.0))
         await operator.sees("REMINDER: The application has been down for 10 min.")
         world.told.now += timedelta(hours=9)
         world.happens(Reminded(Reminder.KEYBOARD, "ana has held the keyboard for 9 h.", 9 * 3600.0))
-        await operator.sees("operator ana FOR 9 H")
+        await operator.sees("ana FOR 9 H")
 
 
 async def test_somebody_known_by_a_login_signs_off_without_a_name_and_typing_the_target() -> None:

@@ -21,7 +21,8 @@ from tui.widgets.cells import Piece, fit, fit_end, strip, width_of
 
 _SHORT = {Page.READINESS: "Ready", Page.VALIDATION: "Valid", Page.HANDOVER: "Hand"}
 _ADDRESS = 1  # the rank of the address, which takes the room that is left
-_LEAST_ADDRESS = 12  # cells of an address that still tell something
+_LEAST_ADDRESS = 10  # cells of an address that still tell something
+_NARROW = 72  # columns from which the address has room beside incident and operator; the name tells the target too
 
 
 class Header(Widget):
@@ -95,26 +96,17 @@ def stake(view: View, width: int) -> Cells:
     begun = state.begun
     if begun is None:
         return ()
-    environment = str(begun.environment)
-    parts: list[tuple[int, Piece]] = [
-        (0, (f" {environment.upper()} ", BOLD)),
-        (0, (str(begun.target.get("name", "")), BOLD)),
-        # A server's version is part of what it is; a file's engine its name tells.
-        (7 if begun.engine == "sqlite" else 4, (_engine(state), PLAIN)),
-        (_ADDRESS, ("", DIM)),
-        (3, (begun.incident_id, PLAIN)),
-        # That somebody else has the keys is not left out, however narrow the terminal is.
-        (5 if _is_mine(view) and not _is_long(view) else 0, (_keyboard(view), PLAIN)),
-        (2, _approval(view)),
-        (0, (_elapsed(view), PLAIN)),
-        (0, (str(view.line) if view.line is not Line.ALIVE else "", style_of(str(view.line)))),
-    ]
-    parts = [part for part in parts if part[1][0] or part[0] == _ADDRESS]
-    room = width - 1
-    address = at_stake(begun.engine, begun.address)
-    while _taken(parts) + min(_LEAST_ADDRESS, width_of(address)) + 2 > room and any(rank > 1 for rank, _ in parts):
+    narrow, room = width < _NARROW, width + 1  # the blanks after the last part may go
+    address = "" if narrow else at_stake(begun.engine, begun.address)
+    least = min(_LEAST_ADDRESS, width_of(address)) + 2 if address else 0
+    parts = _parts(view, short=narrow)
+    if _taken(parts) + least > room:
+        parts = _parts(view, short=True)
+    while _taken(parts) + least > room and any(rank > 1 for rank, _ in parts):
         worst = max(rank for rank, _ in parts)
         parts = [part for part in parts if part[0] != worst]
+    if not address:
+        parts = [part for part in parts if part[0] != _ADDRESS]
     left = max(room - _taken(parts) - 2, 0)
     line: list[Piece] = []
     for rank, (text, style) in parts:
@@ -125,6 +117,27 @@ def stake(view: View, width: int) -> Cells:
             if len(line) == 1:
                 line.append((" ", PLAIN))
     return tuple(line)
+
+
+def _parts(view: View, *, short: bool) -> list[tuple[int, Piece]]:
+    """What the first line says, each part with its rank: the highest is left out first, those of 0 never."""
+    state, begun = view.state, view.state.begun
+    if begun is None:
+        return []
+    parts: list[tuple[int, Piece]] = [
+        (0, (f" {begun.environment.upper()} ", BOLD)),
+        (0, (str(begun.target.get("name", "")), BOLD)),
+        # A server's version is part of what it is; a file's engine its name tells.
+        (7 if begun.engine == "sqlite" else 4, ("" if short and begun.engine == "sqlite" else _engine(state), PLAIN)),
+        (_ADDRESS, ("", DIM)),
+        (3, (begun.incident_id, PLAIN)),
+        # That somebody else has the keys is not left out, however narrow the terminal is.
+        (5 if _is_mine(view) and not _is_long(view) else 0, (_keyboard(view, short=short), PLAIN)),
+        (2, _approval(view)),
+        (0, (_elapsed(view), PLAIN)),
+        (0, (str(view.line) if view.line is not Line.ALIVE else "", style_of(str(view.line)))),
+    ]
+    return [part for part in parts if part[1][0] or part[0] == _ADDRESS]
 
 
 def _engine(state: SessionState) -> str:
@@ -146,13 +159,14 @@ def _elapsed(view: View) -> str:
     return f"T+{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
-def _keyboard(view: View) -> str:
+def _keyboard(view: View, *, short: bool) -> str:
     """Who works, and whose keys count where that is somebody else."""
     begun, holder = view.state.begun, view.state.keyboard
     if begun is None or holder is None:
         return ""
     long = f" FOR {held_for(view.state, view.now) / 3600:.0f} H" if _is_long(view) else ""
-    return f"operator {holder.name}{long}" if _is_mine(view) else f"{holder.name} HAS THE KEYS{long}"
+    who = holder.name if short else f"operator {holder.name}"
+    return f"{who}{long}" if _is_mine(view) else f"{holder.name} HAS THE KEYS{long}"
 
 
 def _is_long(view: View) -> bool:
@@ -182,19 +196,20 @@ def stepper(view: View, page: Page, width: int) -> Cells:
     if page is Page.START:
         return ((fit(" Reinstate: choose what to restore", width), BOLD),)
     found = marks(view)
-    names = dict(NAMES)
-    for shorten in (False, True):
-        if shorten:
-            names |= _SHORT
+    only_here = dict.fromkeys(SESSION_PAGES, "") | {page: NAMES[page]}
+    for names, gap in ((NAMES, " "), (NAMES, ""), (dict(NAMES) | _SHORT, ""), (only_here, "")):
         cells = [_step(there, names[there], found.get(there, ""), page) for there in SESSION_PAGES]
-        gap = "  " if sum(width_of(text) + 2 for text, _ in cells) < width else " "
-        if sum(width_of(text) + len(gap) for text, _ in cells) <= width:
+        line = [piece for text, style in cells for piece in ((text, style), (gap, PLAIN))]
+        used = sum(width_of(text) for text, _ in line)
+        if used + _least(view) <= width:
             break
-    line: list[Piece] = []
-    for text, style in cells:
-        line.append((text, style))
-        line.append((gap[1:], PLAIN))
-    return (*line, *_session(view, width - sum(width_of(text) for text, _ in line)))
+    return (*line, *_session(view, width - used))
+
+
+def _least(view: View) -> int:
+    """Cells of the shortest way to say which session it is, and that its runner answers."""
+    told = _sessions(view)
+    return min(width_of(words) for words in told) + 2 if told else 0
 
 
 def _session(view: View, room: int) -> Cells:
@@ -202,19 +217,24 @@ def _session(view: View, room: int) -> Cells:
 
     That the runner is gone stands in the first line, however narrow the terminal is.
     """
-    if view.state.begun is None:
-        return ()
-    alive = "runner alive" if view.line is Line.ALIVE else ""
-    name = view.state.id[-4:]
-    for words in (f"session {name}, {alive}", f"{name} {alive}", f"{name} {alive[7:]}", alive[7:], name):
-        told = words.strip(", ")
-        if told and width_of(told) + 2 <= room:
+    for told in _sessions(view):
+        if width_of(told) + 2 <= room:
             return ((fit(f"{told} ", room, right=True), DIM),)
     return ()
 
 
+def _sessions(view: View) -> tuple[str, ...]:
+    """The longest first; none while there is no session."""
+    if view.state.begun is None:
+        return ()
+    alive, name = view.line is Line.ALIVE, view.state.id[-4:]
+    if not alive:
+        return f"session {name}", name
+    return f"session {name}, runner alive", f"{name} runner alive", f"{name} alive"
+
+
 def _step(there: Page, name: str, mark: str, page: Page) -> Piece:
-    words = f"{number(there)} {name}{' ' + mark if mark else ''}"
+    words = " ".join(word for word in (str(number(there)), name, mark) if word)
     if there is page:
         return f"[{words}]", REVERSE
     return f" {words} ", BOLD if mark == "▶" else PLAIN
