@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
@@ -21,6 +21,7 @@ from tui.keys import FILTERED, Pressed, bindings
 from tui.pages import Next, at_stake, upcoming
 from tui.view import Line, Page, Shelf, View
 from tui.widgets.backups import about, backup_line, head, note
+from tui.widgets.box import Box
 from tui.widgets.frame import framed, show_frame
 from tui.widgets.header import Header
 from tui.widgets.rows import Rows
@@ -31,7 +32,7 @@ PAGE = Page.BACKUPS
 _ROWS_FOR_ALL = 22  # with fewer the picture leaves no row of the list beside a first-time hint or what is amiss
 
 
-class Filter(Input):
+class Filter(Box):
     """Narrows the list while it is typed; Enter keeps the filter, Esc takes it away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
