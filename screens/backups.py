@@ -119,7 +119,7 @@ class BackupsScreen(Screen[None]):
         if self.view.state.begun is not None and self.view.line is not Line.ALIVE:
             return upcoming(self.view, PAGE)
         if backup is None:
-            return Next(self.shelf.trouble or "")
+            return Next(_nothing(self.shelf))
         if self.view.state.begun is not None:
             if backup.name == self.shelf.chosen:
                 coming = upcoming(self.view, PAGE)
@@ -190,6 +190,15 @@ def _likely(shelf: Shelf) -> str:
     """Where the cursor begins."""
     first = likely(shelf.catalogue, shelf.incident_start, shelf.chosen) if shelf.catalogue else None
     return first.where if first else ""
+
+
+def _nothing(shelf: Shelf) -> str:
+    """What can be done where no backup is selected."""
+    if shelf.catalogue is None and not shelf.trouble:
+        return "The list of backups is being read. Nothing to press yet."
+    if shelf.catalogue is not None and shelf.catalogue.backups:
+        return "No backup matches the filter. Esc takes it away."
+    return "There is no backup to choose. Esc: back to the targets; or look where the message above says."
 
 
 def _moment(backup: Backup | None) -> datetime | None:

@@ -86,4 +86,8 @@ async def at_the_console(
     async with console.run_test(size=size, notifications=True) as pilot:
         operator = Operator(console, pilot, world)
         await pilot.pause()
-        yield operator
+        try:
+            yield operator
+        finally:
+            if world.slow is not None:
+                world.slow.set()

@@ -7,7 +7,7 @@ from datetime import timedelta
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.events import Actor, GateGiven, How, Reminded, Reminder, Result, StepEnded
+from engines.session.events import Actor, GateGiven, How, KeyboardTaken, Reminded, Reminder, Result, StepEnded
 from engines.session.plan import GateKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import World, joined
@@ -223,3 +223,30 @@ async def test_somebody_known_by_a_login_signs_off_without_a_name_and_typing_the
         await operator.press("enter")
         await operator.until(lambda: bool(world.asked), "the runner is asked")
     assert world.asked[-1] == c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, olga.name)
+
+
+async def test_what_is_copied_is_the_exact_command_and_the_file_that_has_it_is_named() -> None:
+    async with at_the_console(joined(Story().ready().approved())) as operator:
+        await operator.sees("Next: 3.2")
+        await operator.press("y")
+        await operator.sees("What 3.2 does went to the terminal's clipboard")
+        await operator.sees("plan.toml")
+        assert operator.console.clipboard.startswith("php artisan down --render=errors::503-maintenance")
+        await operator.press("5", "y")
+        await operator.sees("The record's path went to")
+        assert operator.console.clipboard == str(FOLDER / "session.toml")
+    async with at_the_console(World()) as operator:
+        await operator.press("enter")
+        await operator.sees("2 of 7 VERIFIED")
+        await operator.press("y")
+        await operator.sees("The backup's path went to the terminal's clipboard")
+        assert operator.console.clipboard.endswith("/shop-2026-11-22T19-00-00Z.sqlite")
+
+
+async def test_while_somebody_else_has_the_keyboard_enter_says_so_before_a_name_is_typed_in_vain() -> None:
+    told = Story().stopped().tell(KeyboardTaken(Actor("eva", "eva", console="c9"), "ana sleeps"))
+    async with at_the_console(joined(told)) as operator:
+        await operator.sees("eva has the keyboard; k takes it over.")
+        await operator.press("enter")
+        await operator.sees("eva holds the keyboard. Nothing was changed.")
+        assert operator.console.dialogue is None

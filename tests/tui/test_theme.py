@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from rich.color import Color as Ink
 from rich.color import ColorSystem
@@ -19,13 +21,13 @@ from tui.theme import COLOURS
 LEAST = {Look.DARK: 4.5, Look.HIGH_CONTRAST: 7.0}  # WCAG 2.2, 1.4.3 and 1.4.6
 
 
-def contrasts(console: Console) -> dict[str, float]:
+def contrasts(console: Console, drawn: Callable[[Color], Color] = lambda colour: colour) -> dict[str, float]:
     """What is written on the screen, with the contrast that it is drawn with at its weakest."""
     found: dict[str, float] = {}
     for strip in console.screen._compositor.render_strips():
         for text, style, _ in strip:
             if text.strip() and style is not None and style.color is not None and style.bgcolor is not None:
-                ink, ground = (Color.from_rich_color(colour) for colour in (style.color, style.bgcolor))
+                ink, ground = (drawn(Color.from_rich_color(colour)) for colour in (style.color, style.bgcolor))
                 if style.reverse:
                     ink, ground = ground, ink
                 found[text] = min(ratio(ink, ground), found.get(text, 21.0))
@@ -68,6 +70,31 @@ def test_sixteen_colours_keep_good_bad_and_wary_apart(look: Look) -> None:
         Ink.parse(colour).downgrade(ColorSystem.STANDARD).number for colour in (colours.good, colours.bad, colours.wary)
     ]
     assert rounded == [10, 9, 11]  # bright green, red, yellow
+
+
+# What xterm draws for the sixteen colours; other terminals differ little but in blue, which is not used for words.
+XTERM = (
+    *("#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5"),
+    *("#7f7f7f", "#ff0000", "#00ff00", "#ffff00", "#5c5cff", "#ff00ff", "#00ffff", "#ffffff"),
+)
+
+
+def in_sixteen(colour: Color) -> Color:
+    number = colour.rich_color.downgrade(ColorSystem.STANDARD).number
+    assert number is not None
+    return Color.parse(XTERM[number])
+
+
+@pytest.mark.parametrize("look", Look)
+async def test_in_sixteen_colours_every_word_can_be_read_and_none_is_drawn_in_its_own_ground(look: Look) -> None:
+    told = Story().compared(GRID).checked(BLOCKING, UNSURE)
+    opening = Opening(config=CONFIG, folder=FOLDER, name="ana", theme=look)
+    async with at_the_console(joined(told), opening=opening) as operator:
+        for page in "12345":
+            await operator.press(page)
+            await operator.at(80, 24)
+            weak = {text: ratio for text, ratio in contrasts(operator.console, in_sixteen).items() if ratio < 4.5}
+            assert weak == {}
 
 
 async def test_production_has_a_bright_bar_from_edge_to_edge_and_staging_has_none() -> None:
