@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.contradictions import refuse_contradictions
 from tui.pasting import pasted
 
 DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -176,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(tool() + "\n")
         return DONE
     try:
+        refuse_contradictions(arguments)
         return _run(arguments)
     except RestoreError as error:
         config = getattr(arguments, "config", None)
