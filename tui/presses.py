@@ -166,8 +166,9 @@ def _copy(console: Console, view: View, subject: str) -> None:
         text = where = str(view.folder / "session.toml")
         what = "The record's path"
     console.copy_to_clipboard("\n".join(drawable(line) for line in text.split("\n")))
-    at = where if text == where else f"It stands in {where}"
-    console.say(f"{what} went to the terminal's clipboard, which tmux and some terminals don't pass on. {at}")
+    # The file first: at 60 columns three lines are all there is, and a path takes two of them.
+    at = where if text == where else f"in {where}"
+    console.say(f"{what}: {at}. Copied, if tmux and the terminal pass it on.")
 
 
 def _next_grid(view: View) -> str:

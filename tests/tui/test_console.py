@@ -229,17 +229,17 @@ async def test_what_is_copied_is_the_exact_command_and_the_file_that_has_it_is_n
     async with at_the_console(joined(Story().ready().approved())) as operator:
         await operator.sees("Next: 3.2")
         await operator.press("y")
-        await operator.sees("What 3.2 does went to the terminal's clipboard")
-        await operator.sees("plan.toml")
+        await operator.sees("What 3.2 does: in ")
+        await operator.sees("plan.toml. Copied, if tmux and the terminal pass it on.")
         assert operator.console.clipboard.startswith("php artisan down --render=errors::503-maintenance")
         await operator.press("5", "y")
-        await operator.sees("The record's path went to")
+        await operator.sees("The record's path: /var")
         assert operator.console.clipboard == str(FOLDER / "session.toml")
     async with at_the_console(World()) as operator:
         await operator.press("enter")
         await operator.sees("2 of 7 VERIFIED")
         await operator.press("y")
-        await operator.sees("The backup's path went to the terminal's clipboard")
+        await operator.sees("The backup's path: /srv")
         assert operator.console.clipboard.endswith("/shop-2026-11-22T19-00-00Z.sqlite")
 
 
