@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.contradictions import refuse_contradictions
 from tui.environment import importing
 from tui.pasting import pasted
 
@@ -115,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
 def _common(made: argparse.ArgumentParser) -> None:
     made.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the configuration file")
     made.add_argument("--name", default=argparse.SUPPRESS, help="your name, for the record (default: your login)")
+    made.add_argument(
+        "--theme",
+        choices=("dark", "high-contrast"),  # as engines.config.Look, which --help does not import; a test compares them
+        default=argparse.SUPPRESS,
+        help="the console's colours (default: the configuration's, else dark)",
+    )
 
 
 def _target(made: argparse.ArgumentParser) -> None:
@@ -173,6 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(tool() + "\n")
         return DONE
     try:
+        refuse_contradictions(arguments)
         return _run(arguments)
     except RestoreError as error:
         config = getattr(arguments, "config", None)

@@ -190,7 +190,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
         )
     check_may(state, command, actor)
     if needs_keyboard(command):
-        _check_keyboard(state, actor)
+        check_keyboard(state, actor)
     match command:
         case c.Give():
             _check_give(state, command, actor, now)
@@ -314,7 +314,8 @@ def needs_keyboard(command: c.Command) -> bool:
     return not isinstance(command, from_any)
 
 
-def _check_keyboard(state: SessionState, actor: Actor) -> None:
+def check_keyboard(state: SessionState, actor: Actor) -> None:
+    """Raises Refused where somebody else holds the keyboard, or the same person at another console."""
     holder = state.keyboard
     if holder is not None and (holder.login, holder.console) != (actor.login, actor.console):
         raise Refused(

@@ -367,12 +367,32 @@ def test_what_is_typed_wrongly_is_one_clear_error(words: tuple[str, ...]) -> Non
     assert "--help" in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("sessions", "--theme", "dark"), "sessions does not open it"),
+        (("--theme", "dark", "verify", "last"), "verify does not open it"),
+        (("attach", "--plain", "--theme", "dark"), "with --plain"),
+        (("--incident", "incident.toml", "attach"), "--incident has no meaning for attach"),
+        (("approve", "--reason", "it is known"), "--reason is an override's"),
+        (("approve", "--print", "--yes", "shop"), "--print and --yes"),
+        (("sign-off", "--signature", "x.sig", "--print"), "--print and --signature"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_would_do_nothing_is_refused_before_anything_is_looked_at(words: tuple[str, ...], says: str) -> None:
+    said = typed(*words)
+    is_one_clear_error(said, USAGE)
+    assert says in said.err
+    assert "Nothing was changed." in said.err
+
+
 # -- documentation ----------------------------------------------------------------------------------------
 
 
 def options_of(command: argparse.ArgumentParser) -> set[str]:
     """Its own options, without those that every command has."""
-    everywhere = {"-h", "--help", "--config", "--name"}
+    everywhere = {"-h", "--help", "--config", "--name", "--theme"}
     return {name for action in command._actions for name in action.option_strings} - everywhere
 
 
