@@ -139,6 +139,10 @@ class Config:
     review: Review = field(default_factory=Review)
     """Until when the incident is reviewed: `[review]`."""
 
+    keep_sessions: timedelta | None = field(default=None, metadata={"check": positive})
+    """How long a session's folder is kept after its end before `reinstate prune --sessions` may remove it. Default:
+    for good."""
+
     def wrong(self) -> Iterator[tables.Fault]:
         seen: set[str] = set()
         for n, person in enumerate(self.people, start=1):

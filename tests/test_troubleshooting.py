@@ -52,8 +52,8 @@ def refusals(path: Path) -> list[str]:
     return [text_of(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id in REFUSALS]
 
 
-def everything_said() -> str:
-    """Each text of the program, one a line."""
+def everything_said() -> set[str]:
+    """Each text of the program."""
     texts: set[str] = set()
     for folder in ("engines", "screens", "tui"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -64,18 +64,23 @@ def everything_said() -> str:
                 for node in nodes
                 if isinstance(node, (ast.Constant, ast.JoinedStr)) and id(node) not in docstrings
             }
-    return "\n".join(sorted(texts))
+    return texts
 
 
 def pattern(message: str) -> re.Pattern[str]:
     """What is told, with … for anything, as the beginning of a text."""
-    return re.compile("^" + ".+".join(re.escape(part) for part in message.rstrip("…").split("…")), re.MULTILINE)
+    return re.compile(".+".join(re.escape(part) for part in message.rstrip("…").split("…")))
+
+
+def is_said(message: str, texts: set[str]) -> bool:
+    fixed = max(message.split("…"), key=len)  # a look for it spares most of the matching
+    return any(pattern(message).match(text) for text in texts if fixed in text)
 
 
 def test_what_is_explained_is_said_by_the_program() -> None:
     messages, said = told(), everything_said()
     assert len(messages) > 150
-    assert [one for one in messages if not pattern(one).search(said)] == []
+    assert [one for one in messages if not is_said(one, said)] == []
 
 
 @pytest.mark.parametrize("module", GRAVE)
@@ -85,4 +90,4 @@ def test_each_refusal_of_the_gravest_modules_is_explained(module: str) -> None:
     assert said
     # A message that is all hole is another module's, passed on.
     own = [text for text in said if text.replace("Nothing was changed.", "").strip(f"{HOLE} .")]
-    assert [text for text in own if not any(one.search(text) for one in known)] == []
+    assert [text for text in own if not any(one.match(text) for one in known)] == []

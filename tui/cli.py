@@ -94,8 +94,10 @@ def parser() -> argparse.ArgumentParser:
     made = command("check", "check the ground for a restore, and change nothing", json=True)
     _target(made)
     _incident(made)
-    made = command("prune", "remove the safety snapshots that are past their date")
+    made = command("prune", "remove the safety snapshots, or the sessions, that are past their date")
     made.add_argument("target", nargs="?", help="the target's name (default: all)")
+    made.add_argument("--sessions", action="store_true", help="sessions instead of snapshots")
+    made.add_argument("--records", type=Path, metavar="DIR", help="keep the record of each such session there")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
     made = command("demo", "build a sandbox and restore it")
     made.add_argument(
@@ -196,10 +198,11 @@ def _tell(message: str, hint: str) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tui import approving, reading, steering  # here: these import the engines
+    from tui import approving, pruning, reading, steering  # here: these import the engines
 
-    run = steering.COMMANDS.get(arguments.command) or approving.COMMANDS.get(arguments.command)
-    return (run or reading.COMMANDS[arguments.command])(arguments)
+    name = arguments.command
+    run = steering.COMMANDS.get(name) or approving.COMMANDS.get(name) or pruning.COMMANDS.get(name)
+    return (run or reading.COMMANDS[name])(arguments)
 
 
 if __name__ == "__main__":
