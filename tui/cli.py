@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.completion import SHELLS, completion
 from tui.pasting import pasted
 
 DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -99,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sessions", action="store_true", help="sessions instead of snapshots")
     made.add_argument("--records", type=Path, metavar="DIR", help="keep the record of each such session there")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    made = command("completion", "print the script that lets a shell complete commands and options")
+    made.add_argument("shell", choices=SHELLS, help="which shell")
     made = command("demo", "build a sandbox and restore it")
     made.add_argument(
         "--engine",
@@ -172,6 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(tool() + "\n")
         return DONE
     try:
+        if arguments.command == "completion":
+            return completion(parser(), arguments)
         return _run(arguments)
     except RestoreError as error:
         config = getattr(arguments, "config", None)
