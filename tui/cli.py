@@ -15,6 +15,7 @@ from typing import NoReturn
 from engines.errors import RestoreError
 from engines.text import drawable
 from tui.completion import SHELLS, completion
+from tui.environment import importing
 from tui.pasting import pasted
 
 DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     arguments = parser().parse_args(argv)
     if arguments.version:
-        from engines.session.main import tool  # here: --help needs none of it
+        from engines.version import tool  # here: --help needs none of it
 
         sys.stdout.write(tool() + "\n")
         return DONE
@@ -203,11 +204,23 @@ def _tell(message: str, hint: str) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tui import approving, pruning, reading, steering  # here: these import the engines
+    # Each brings its engines along: the console, which steers, comes up without those of the others.
+    with importing():
+        from tui import steering
 
-    name = arguments.command
-    run = steering.COMMANDS.get(name) or approving.COMMANDS.get(name) or pruning.COMMANDS.get(name)
-    return (run or reading.COMMANDS[name])(arguments)
+    if run := steering.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import approving
+
+    if run := approving.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import pruning
+
+    if run := pruning.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import reading
+
+    return reading.COMMANDS[arguments.command](arguments)
 
 
 if __name__ == "__main__":

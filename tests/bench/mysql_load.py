@@ -17,6 +17,7 @@ from engines.mysql.connect import Place
 from engines.mysql.dumps.facts import DumpFacts, read_facts
 from engines.mysql.flavour import Flavour
 from engines.mysql.load.loader import Job, load
+from engines.mysql.load.workers import fitting
 from engines.text import size
 from tests.bench.measure import Ratio, in_turn
 from tests.servers.databases import Server, build_of, running
@@ -62,7 +63,7 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
 def myloader(rows: int = ROWS, rounds: int = ROUNDS) -> Ratio:
     """Our loader on the dump of mysqldump, against myloader on the folder of mydumper: each with its own format.
 
-    Both with two connections' worth of processors, both written to the binary log.
+    Both over the same number of connections, both written to the binary log.
     """
     for program in ("mydumper", "myloader"):
         if shutil.which(program) is None:
@@ -95,7 +96,8 @@ def myloader(rows: int = ROWS, rounds: int = ROUNDS) -> Ratio:
 
 
 def _mydumper(server: Server, program: str, *options: str) -> None:
-    argv = (program, f"--defaults-file={server.option_file}", f"--socket={server.socket}", "--threads=2", *options)
+    way = (f"--defaults-file={server.option_file}", f"--socket={server.socket}", f"--threads={fitting()}")
+    argv = (program, *way, *options)
     subprocess.run(argv, check=True, capture_output=True)
 
 
@@ -124,7 +126,16 @@ ROOM = {
 def _job(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: bool) -> Job:
     rows = {table.name: table.rows for table in facts.tables}
     place = Place(socket=server.socket)  # as the client programs have it
-    return Job(dump=dump, place=place, login=server.login, schema="ours", source=source, rows=rows, bulk=bulk)
+    return Job(
+        dump=dump,
+        place=place,
+        login=server.login,
+        schema="ours",
+        source=source,
+        rows=rows,
+        bulk=bulk,
+        connections=fitting(),  # as a session has it where nothing is configured
+    )
 
 
 def _anew(server: Server, schema: str) -> None:

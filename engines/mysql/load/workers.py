@@ -7,6 +7,7 @@ one that takes rows on one connection another. The reader is never far ahead, so
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
-_BUNDLE = 4 << 20
+_MOST = 4  # connections, where nothing is configured
+_BUNDLE = 1 << 20
 _AHEAD = 16 << 20  # bytes of rows that all of them together may have waiting
 _STATEMENT = 512  # bytes that a statement takes here besides its rows
 _SORTING = 64 << 20  # bytes in which MySQL sorts an index; in its default of 1 MB it merges on disk, at a cost
@@ -103,6 +105,11 @@ class Trouble:
     filling: Filling | None
     building: bool = False
     hint: str = ""  # where more is known than the error's number
+
+
+def fitting() -> int:
+    """How many connections suit this machine: while one waits for its commit to reach the disk, another has work."""
+    return max(2, min(_MOST, (os.cpu_count() or 1) + 1))
 
 
 class Workers:

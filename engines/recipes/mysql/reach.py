@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engines.mysql.connect import Login, Place, connected, read_login
 from engines.mysql.flavour import Flavour
+from engines.mysql.load.workers import fitting
 from engines.mysql.stage.names import Names, names
 from engines.recipes.recalling import token
 from engines.session.state import SessionState
@@ -19,8 +19,6 @@ from engines.targets import BinaryLog, MysqlTarget
 if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
-
-_MOST = 4  # connections that load at the same time, where nothing is configured
 
 
 def place_of(target: MysqlTarget) -> Place:
@@ -63,7 +61,7 @@ def logs_all(target: MysqlTarget) -> bool:
 
 
 def connections_of(target: MysqlTarget) -> int:
-    return target.connections or max(2, min(_MOST, os.cpu_count() or 2))
+    return target.connections or fitting()
 
 
 def private(work: Work) -> Path:
