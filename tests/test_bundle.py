@@ -1,7 +1,7 @@
 """The offline bundle: what it refuses, told in plain words, and that it installs without any network.
 
-The refusals are tried on a bundle with a small load, in a moment. Making the real one and installing it takes up to a
-minute and the package index, so that is part of `make torture`.
+The refusals are tried on a bundle with a small load, in a moment. Making the real one and installing it takes a
+minute or two and the package index, so that is part of `make torture`.
 """
 
 from __future__ import annotations
