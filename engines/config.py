@@ -155,6 +155,10 @@ class Config:
     theme: Look = Look.DARK
     """The console's colours: dark or high-contrast. `--theme` goes before it; NO_COLOR takes all colour away."""
 
+    keep_sessions: timedelta | None = field(default=None, metadata={"check": positive})
+    """How long a session's folder is kept after its end before `reinstate prune --sessions` may remove it. Default:
+    for good."""
+
     def wrong(self) -> Iterator[tables.Fault]:
         seen: set[str] = set()
         for n, person in enumerate(self.people, start=1):

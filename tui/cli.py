@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.completion import SHELLS, completion
 from tui.contradictions import refuse_contradictions
 from tui.environment import importing
 from tui.pasting import pasted
@@ -98,9 +99,13 @@ def parser() -> argparse.ArgumentParser:
     made = command("check", "check the ground for a restore, and change nothing", json=True)
     _target(made)
     _incident(made)
-    made = command("prune", "remove the safety snapshots that are past their date")
+    made = command("prune", "remove the safety snapshots, or the sessions, that are past their date")
     made.add_argument("target", nargs="?", help="the target's name (default: all)")
+    made.add_argument("--sessions", action="store_true", help="sessions instead of snapshots")
+    made.add_argument("--records", type=Path, metavar="DIR", help="keep the record of each such session there")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    made = command("completion", "print the script that lets a shell complete commands and options")
+    made.add_argument("shell", choices=SHELLS, help="which shell")
     made = command("demo", "build a sandbox and restore it")
     made.add_argument(
         "--engine",
@@ -180,6 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(tool() + "\n")
         return DONE
     try:
+        if arguments.command == "completion":
+            return completion(parser(), arguments)
         refuse_contradictions(arguments)
         return _run(arguments)
     except RestoreError as error:
@@ -216,6 +223,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from tui import approving
 
     if run := approving.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import pruning
+
+    if run := pruning.COMMANDS.get(arguments.command):
         return run(arguments)
     from tui import reading
 
