@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engines.session.events import Filing
+
 if TYPE_CHECKING:
     from engines.session.state import SessionState
 
@@ -73,7 +75,7 @@ def _of_channels(state: SessionState) -> Iterator[Credential]:
 def _of_tickets(state: SessionState) -> Iterator[Credential]:
     conf = state.begun.tickets if state.begun else {}
     where = _text(conf, "token_file") or _variable(conf, "token_variable")
-    if where and any(one.result is not None for one in state.tickets.values()):
+    if where and any(one.result in (Filing.FILED, Filing.UNKNOWN) for one in state.tickets.values()):
         yield Credential(f"GitHub token for {_text(conf, 'repository')}", where, "", _USED)
 
 

@@ -12,7 +12,6 @@ import pytest
 from engines.github_api import NotDone, Token
 from engines.issues import find_issue, make_issue
 from engines.surroundings import Tickets
-from engines.text import utc_now
 from tests.servers.fake_github import REPOSITORY, TOKEN, Failure, FakeGitHub, fake_github
 
 KEY = Token(TOKEN)
@@ -56,7 +55,7 @@ def test_an_old_one_is_found_by_the_search(server: FakeGitHub) -> None:
         (Failure(410, message="Issues are disabled for this repo"), "switched off", "Let the repository have issues"),
         (Failure(422, message="Validation Failed"), "does not take the request", "by hand"),
         (
-            Failure(403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(utc_now().timestamp()) + 600)}),
+            Failure(403, {"retry-after": "600"}),
             "limits how often",
             "File it again at .*, in (10|9) min",
         ),

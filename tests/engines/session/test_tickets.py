@@ -141,6 +141,7 @@ def test_a_token_that_is_not_there_is_said_and_not_sent(github: FakeGitHub, monk
     assert refused.result is e.Filing.NOT_FILED
     assert "TICKETS_TOKEN is not set" in refused.reason
     assert github.requests == []
+    assert credentials(asked(github, refused)) == (), "it was not used"
 
 
 def test_what_was_under_way_when_a_runner_died_is_not_known(github: FakeGitHub) -> None:
@@ -190,6 +191,8 @@ async def test_a_runner_files_what_is_asked_and_nothing_waits_for_github(
     await console.do(c.FileTickets(("todo-1",)))
     await sees(console, lambda state: state.tickets["todo-1"].result is e.Filing.NOT_FILED)
     await console.do(c.FileTickets())
+    await sees(console, lambda state: all(one.filed for one in state.tickets.values()))
+    await console.do(c.FileTickets())  # the token is to be rotated, now that it was used
     await sees(console, lambda state: all(one.filed for one in state.tickets.values()))
     assert len(github.issues) == len(follow_ups(console.state))
     with pytest.raises(Refused, match="Every follow-up has its ticket"):
