@@ -162,7 +162,7 @@ class Console(App[int]):
         said: list[str] = []
         if state.ended is not None:
             said = [f"Session {state.id}: {state.ended.how}.", f"Record: {folder / 'session.toml'}"]
-            code = code if code is not None else int(state.ended.how is Ending.ABANDONED)
+            code = code if code is not None else int(state.ended.how in (Ending.ABANDONED, Ending.FAILED))
         elif state.begun is not None:
             again = "resume" if self.link.line is Line.GONE else "attach"
             back = pasted(f"reinstate {again} {state.id}", self.opening.config_path)

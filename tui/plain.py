@@ -130,7 +130,7 @@ class _Driver:
             out(pasted(f"The runner is gone. See what is true: reinstate resume {state.id}", self._config))
             return 1
         out(f"Report: {self._client.folder / 'report.md'}")
-        return 0 if state.ended.how is not Ending.ABANDONED else 1
+        return 1 if state.ended.how in (Ending.ABANDONED, Ending.FAILED) else 0
 
     def _tell(self, item: Said) -> None:
         match item:

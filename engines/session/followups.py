@@ -73,6 +73,8 @@ def _added(state: SessionState) -> Iterator[FollowUp]:
 
 
 def _due(state: SessionState) -> Iterator[FollowUp]:
+    if state.begun is not None and state.begun.drill:
+        return  # a rehearsal exposes nothing and is no incident to review; a line for its checklist is configured
     for number, one in enumerate(credentials(state), start=1):
         where = f" ({one.where})" if one.where else ""
         yield FollowUp(f"credential-{number}", "credential", f"Rotate {one.name}{where}: {one.why}", one.owner)

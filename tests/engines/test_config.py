@@ -18,6 +18,7 @@ import pytest
 
 from engines import config, tables, targets
 from engines.config import Application, Approval, Config, Environment, MysqlTarget, Review, SqliteTarget, Target
+from engines.drilling import Drill
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
@@ -42,6 +43,7 @@ DOCUMENTED = (
     SqliteTarget,
     MysqlTarget,
     Prometheus,
+    Drill,
     Application,
     Host,
     GitHub,
@@ -54,6 +56,7 @@ TABLES_OF_THEIR_OWN = {
     "notify",
     "review",
     "prometheus",
+    "drill",
     "metric",
     "host",
     "github",
