@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from engines.tables import Fault
-from engines.values import WrongValue, positive
+from engines.values import WrongValue, positive, program
 
 
 class Expect(StrEnum):
@@ -59,13 +59,18 @@ class Drill:
     there: a drill never uses the live server."""
 
     host: str = "127.0.0.1"
-    """The drill server's name or address. MySQL and MariaDB only, as the next two."""
+    """The drill server's name or address. MySQL and MariaDB only, as the next three."""
 
     port: int = 3306
     """The drill server's port."""
 
     socket: Path | None = None
     """The drill server's socket, where it runs on this machine. It goes before host and port."""
+
+    space_command: tuple[str, ...] = field(
+        default=(), metadata={"read": program, "write": list, "example": '["program", "argument"]'}
+    )
+    """Prints the free bytes of the drill server's data directory, where it can't be seen from here."""
 
     def wrong(self) -> Iterator[Fault]:
         if self.metrics is not None and self.metrics.suffix != ".prom":

@@ -26,6 +26,10 @@ def recipe_for(begun: SessionBegun) -> Recipe:
         from engines.recipes.sqlite import SqliteRecipe
 
         return SqliteRecipe(target)
+    if begun.drill:
+        from engines.recipes.mysql.drill import MysqlDrill
+
+        return MysqlDrill(target)
     from engines.recipes.mysql.recipe import MysqlRecipe
 
     return MysqlRecipe(target)

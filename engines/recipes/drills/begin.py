@@ -18,7 +18,7 @@ from engines.recipes.drills import expecting
 from engines.recipes.drills.outcome import Drilled, Outcome, drilled
 from engines.session import launch, store
 from engines.session.events import Ending, SessionBegun
-from engines.targets import Application, Framework, MysqlTarget, SqliteTarget, Target
+from engines.targets import Application, Framework, LoadClient, Method, MysqlTarget, SqliteTarget, Target
 from engines.text import drawable, utc_now
 
 FOLDER = "drills"
@@ -99,6 +99,12 @@ def _refuse_place(config: Config, target: Target) -> None:
     """The scratch folder may be none that something of the target's is in. Paths are compared as they lead."""
     scratch = target.drill.scratch.resolve()
     theirs: list[tuple[str, Path]] = [("the state folder", config.state)]
+    if isinstance(target, MysqlTarget):
+        theirs += [
+            ("the backups' folder", Path(target.backups)),
+            ("the folder that restores stage in", target.staging),
+            ("the safety snapshots' folder", Path(target.snapshots)),
+        ]
     if isinstance(target, SqliteTarget):
         theirs += [
             ("the live database's folder", target.database.parent),
@@ -179,13 +185,36 @@ def beginning(
 
 def scratch_target(target: Target, name: str) -> Target:
     """The target as a drill has it: another database, without application, owner or objectives."""
+    folder, drill = target.drill.scratch / name, target.drill
+    listed = target.application.security_checklist if drill.checklist else None
+    application = Application(folder, Framework.NONE, security_checklist=listed)
     if isinstance(target, MysqlTarget):
-        raise Refused(
-            f"{target.name} is a schema on a server, and a drill of one is not there yet. Nothing was begun.",
-            "Drills restore SQLite targets.",
+        if drill.login is None:
+            raise Refused(
+                f"No drill server is configured for {target.name}, and a drill never uses the live one. Nothing was "
+                "begun.",
+                "Write its login, and host and port or socket, in the target's drill section.",
+            )
+        return replace(
+            target,
+            host=drill.host,
+            port=drill.port,
+            socket=drill.socket,
+            login=drill.login,
+            space_command=drill.space_command,
+            method=Method.STAGED,
+            client=LoadClient.OWN,
+            local_infile=False,
+            binlogs=None,
+            staging=folder,
+            snapshots=str(folder / "snapshots"),
+            spare=folder / "snapshots",
+            rto=None,
+            rpo=None,
+            prometheus=None,
+            drill=replace(drill, login=None, socket=None),
+            application=application,
         )
-    folder = target.drill.scratch / name
-    listed = target.application.security_checklist if target.drill.checklist else None
     return replace(
         target,
         database=folder / f"{target.name}.sqlite",
@@ -196,7 +225,7 @@ def scratch_target(target: Target, name: str) -> Target:
         rto=None,
         rpo=None,
         prometheus=None,
-        application=Application(folder, Framework.NONE, security_checklist=listed),
+        application=application,
     )
 
 

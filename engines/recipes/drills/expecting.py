@@ -13,6 +13,9 @@ from engines.drilling import Expect
 from engines.errors import RestoreError
 from engines.expectations import Expectation
 from engines.incident import About, Incident
+from engines.mysql.counting import count_tables as count_on_server
+from engines.recipes.expected import STAGED
+from engines.recipes.mysql import reach
 from engines.session.state import SessionState
 from engines.sqlite.inspect import look
 from engines.sqlite.proof import count_tables
@@ -61,7 +64,8 @@ def of_target(target: Target, wanted: Expect, last: SessionState | None, now: da
 def _live(target: Target) -> Mapping[str, int | None]:
     """The live database's counts, read only. Raises RestoreError."""
     if isinstance(target, MysqlTarget):
-        raise RestoreError("A server's tables are not counted for a drill.", 'Write expect = "last".')
+        place, login = reach.place_of(target), reach.login_of(target)
+        return count_on_server(place, login, target.database, target.critical_tables, connections=1).rows
     live = look(str(target.database))
     if live.kind != "database":
         raise RestoreError(f"it is {live.kind} ({drawable(live.why)}).", "reinstate check says more.")
@@ -69,13 +73,17 @@ def _live(target: Target) -> Mapping[str, int | None]:
 
 
 def _restored(last: SessionState) -> Mapping[str, int | None]:
+    """All tables where the copy was counted whole, else those that were compared."""
     proof = last.facts("prove").get("proof")
     tables = proof.get("tables") if isinstance(proof, Mapping) else None
-    return {
-        str(one["table"]): one["rows"] if isinstance(one.get("rows"), int) else None
-        for one in (tables if isinstance(tables, (list, tuple)) else ())
-        if isinstance(one, Mapping)
-    }
+    if isinstance(tables, (list, tuple)):
+        return {
+            str(one["table"]): one["rows"] if isinstance(one.get("rows"), int) else None
+            for one in tables
+            if isinstance(one, Mapping)
+        }
+    grid = last.grids.get(STAGED)
+    return {row.table: row.restored for row in grid.rows} if grid is not None else {}
 
 
 def _of_counts(target: Target, counts: Mapping[str, int | None], source: str) -> Expected:

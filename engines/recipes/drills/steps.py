@@ -37,13 +37,14 @@ def make_folder(folder: Path) -> Step:
     )
 
 
-def clear_folder(folder: Path) -> Step:
+def clear_folder(folder: Path, *more: str, title: str = "Remove the scratch folder") -> Step:
+    """`more`: what else it removes, in words."""
     return Step(
         id="5.1",
-        title="Remove the scratch folder",
+        title=title,
         action="clear-scratch",
-        shows=(f"remove {folder} with everything in it",),
-        params={"puts_right": "make-scratch"},
+        shows=(*more, f"remove {folder} with everything in it"),
+        params={"puts_right": "make-scratch load-staged"},
     )
 
 
