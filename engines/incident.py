@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from engines import incident_markdown, tables
+from engines import tables
 from engines.config import Environment
 from engines.errors import ConfigError, Problem
 from engines.expectations import (
@@ -260,6 +260,8 @@ def from_markdown(path: Path, *, privileged: bool) -> Incident:
     written = read_text(path, problems, privileged=privileged)
     if written is None:
         raise IncidentError(tuple(problems))
+    from engines import incident_markdown  # here: most reports are TOML
+
     table, lines = incident_markdown.table_of(written, problems)
     found: list[Problem] = []
     incident = tables.read(Incident, table, written.name, found)

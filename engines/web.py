@@ -6,7 +6,6 @@ The address may be a secret in itself, as a webhook's is: no message here holds 
 
 from __future__ import annotations
 
-import http.client
 import re
 import socket
 import ssl
@@ -44,6 +43,8 @@ def call(
 
     `timeout`: seconds for everything after the name is resolved. Raises NoReplyError.
     """
+    import http.client  # here: it brings the whole of email along, and most who import this never call
+
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -166,7 +167,7 @@ class BackupsScreen(Screen[None]):
         if not letters:
             return backups
         return tuple(
-            b for b in backups if letters in f"{shown(b.name)} {b.status} {b.taken_at:%Y-%m-%d %H:%M}".casefold()
+            one for one in backups if letters in _told(one.name, one.taken_at) or letters in one.status.casefold()
         )
 
     # -- keys ---------------------------------------------------------------------------------------------
@@ -182,6 +183,11 @@ class BackupsScreen(Screen[None]):
             self.action_unfilter()
         else:
             self.post_message(Pressed(key, self.subject))
+
+
+@lru_cache(maxsize=1 << 15)  # each letter of a filter asks for all of them
+def _told(name: str, taken_at: datetime) -> str:
+    return f"{shown(name)} {taken_at:%Y-%m-%d %H:%M}".casefold()
 
 
 def _likely(shelf: Shelf) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from rich.segment import Segments
-from rich.traceback import Traceback
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -54,6 +54,7 @@ from tui.view import SESSION_PAGES, Line, Page, Shelf, View
 
 BREAKPOINTS = [(0, "-narrow"), (72, "-usual"), (100, "-wide")]  # columns, and the class of a screen that has them
 TICK = 0.25  # seconds: how often logs are read and progress is drawn
+SWITCH = 0.001  # seconds that another thread may work while keys are waiting
 READ_FIRST = 0.5  # seconds that a question must have been on the screen before Enter counts as its answer
 
 PageScreen = StartScreen | BackupsScreen | ReadinessScreen | RestoreScreen | ValidationScreen | HandoverScreen
@@ -121,13 +122,14 @@ class Console(App[int]):
 
     # -- life ---------------------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         if not self.is_headless:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 # Textual has no handlers: without these the terminal stays in its alternate screen.
                 loop.add_signal_handler(number, self._ended_by, number)
-        self.push_screen(Page.START)
+        with self.batch_update():  # one whole picture, not an empty one first
+            await self.push_screen(Page.START)
         self.set_interval(TICK, self._tick)
         self.work(self._open())
 
@@ -140,6 +142,8 @@ class Console(App[int]):
         await self.link.close()
 
     def _fatal_error(self) -> None:
+        from rich.traceback import Traceback  # here: it brings the colouring of source text along, some 25 ms
+
         # Textual's own prints local variables, and what they hold may be secret.
         self.bell()
         traceback = Traceback(show_locals=False)
@@ -475,6 +479,8 @@ def chosen_on(shelf: Shelf, state: SessionState) -> Shelf:
 
 def run(opening: Opening) -> int:
     """Open the console and return its exit code. `environment.prepare` was called before this was imported."""
+    # Threads that verify backups let go after 1 ms, not 5: a key has to be answered in between.
+    sys.setswitchinterval(SWITCH)
     console = Console(opening)
     console.run(mouse=False)  # the terminal's own selection and copying stay as they are
     for line in console.parting:

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.environment import importing
 from tui.pasting import pasted
 
 DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -178,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code."""
     arguments = parser().parse_args(argv)
     if arguments.version:
-        from engines.session.main import tool  # here: --help needs none of it
+        from engines.version import tool  # here: --help needs none of it
 
         sys.stdout.write(tool() + "\n")
         return DONE
@@ -209,11 +210,23 @@ def _tell(message: str, hint: str) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from tui import approving, drilling, reading, steering  # here: these import the engines
+    # Each brings its engines along: the console, which steers, comes up without those of the others.
+    with importing():
+        from tui import steering
 
-    found = (one.COMMANDS.get(arguments.command) for one in (steering, approving, drilling))
-    run = next(filter(None, found), None)
-    return (run or reading.COMMANDS[arguments.command])(arguments)
+    if run := steering.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import approving
+
+    if run := approving.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import drilling
+
+    if run := drilling.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import reading
+
+    return reading.COMMANDS[arguments.command](arguments)
 
 
 if __name__ == "__main__":

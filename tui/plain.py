@@ -152,6 +152,8 @@ class _Driver:
         share = f"{100 * progress.done / progress.total:.0f} %"
         amount = f"{size(progress.done)} of {size(progress.total)}" if progress.unit == "B" else progress.text
         eta = f", {duration(progress.eta)} left" if progress.eta is not None else ""
+        if progress.still:
+            eta = f", nothing for {duration(progress.still)}, see the step's log"
         out(f"         {share} {drawable(amount)}{eta}")
 
     async def _asked(self, ask: Ask) -> None:

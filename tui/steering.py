@@ -14,7 +14,7 @@ from engines.config import Config, find, load
 from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident, read_incident
 from engines.recipes import points, sessions
-from engines.recipes.drills.begin import ENVIRONMENT, drills_folder
+from engines.recipes.drills.place import ENVIRONMENT, drills_folder
 from engines.recipes.mysql.until import Kind, Until, typed
 from engines.recipes.snapshots import kept_by
 from engines.session import commands as c
@@ -24,11 +24,11 @@ from engines.session.events import Actor
 from engines.session.moves import Ask, AskKind, left_behind
 from engines.session.notices import unsent
 from engines.session.plan import PlanKind
-from engines.session.runner import BEGIN, Runner
 from engines.session.sockets import one_served
 from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
+from tui.environment import importing, prepare
 from tui.output import out, tell
 from tui.plain import Choosing, drive, up_to_when
 
@@ -160,7 +160,9 @@ def notify(arguments: argparse.Namespace) -> int:
         return 0
     if not unsent(known.state):
         raise Refused("Nothing is unsent, so nothing was sent.", f"Read it: reinstate show {known.id}.")
-    from engines.recipes.run import recipe_for  # here: only this command needs a recipe in its own process
+    # here: only this command needs a recipe and a runner in its own process
+    from engines.recipes.run import recipe_for
+    from engines.session.runner import Runner
 
     claim = store.claim_runner(known.folder)
     try:
@@ -279,7 +281,7 @@ def _state_of(config: Config, name: str) -> Path:
 def readable(arguments: argparse.Namespace) -> store.Known:
     """The session that is meant, its journal read. Raises RestoreError when that does not hold, or is empty."""
     known = found(arguments)
-    if not known.error and known.state.begun is None and not (known.folder / BEGIN).exists():
+    if not known.error and known.state.begun is None and not (known.folder / store.BEGIN).exists():
         raise RestoreError(
             f"Session {known.id} never began: its journal is empty. Nothing was changed.",
             "If it did begin, its journal was emptied: keep the folder. Begin another: reinstate restore TARGET.",
@@ -328,10 +330,9 @@ def _open(
     demo: bool = False,
     until: Until | None = None,
 ) -> int:
-    from tui.environment import prepare  # here: it must come before the first import of Textual
-
     prepare()
-    from tui.app import Opening, run
+    with importing():
+        from tui.app import Opening, run  # here: Textual is needed by no other command
 
     return run(
         Opening(

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 
 from engines import checks
 from engines.backups.catalogue import Backup, Catalogue, Status
@@ -132,6 +131,8 @@ def _shrinking(there: Sequence[Backup]) -> Iterator[_Finding]:
     if len(sized) < 2:
         return
     newest, before = sized[0], sized[1 : 1 + COMPARED]
+    from statistics import median  # here: it brings fractions, decimals and chance along
+
     usual = median(backup.size for backup in before)
     if newest.size < usual * SHRUNK:
         yield _Finding(

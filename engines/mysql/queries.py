@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pymysql.cursors import Cursor
 
 _DENIED = (1044, 1045, 1142, 1143, 1227, 1370)  # access denied, in its forms
-# A variable, table, plugin or statement that this version does not have.
-_ABSENT = (1064, 1109, 1146, 1193, 1235, 1286, 1305, 1524, 1054)
+# A variable, table, plugin or statement that this version does not have; a connection that has ended by itself.
+_ABSENT = (1064, 1109, 1146, 1193, 1235, 1286, 1305, 1524, 1054, 1094)
 
 Row = tuple[Any, ...]
 

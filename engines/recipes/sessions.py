@@ -20,10 +20,10 @@ from engines.session import launch, store
 from engines.session.client import behind_sudo
 from engines.session.events import Actor, How, SessionBegun
 from engines.session.journal import read
-from engines.session.main import tool
 from engines.session.store import RunnerMark
 from engines.targets import MysqlTarget, Target
 from engines.text import utc_now
+from engines.version import tool
 
 RUNNER = "engines.recipes.run"
 

@@ -17,8 +17,7 @@ from engines.checks import Check, ok, warn
 from engines.errors import Refused, RestoreError
 from engines.session.events import SessionBegun
 from engines.session.journal import replace_file
-from engines.session.runner import BEGIN, REFUSED
-from engines.session.store import JOURNAL, RunnerMark, runner_mark
+from engines.session.store import BEGIN, JOURNAL, REFUSED, RunnerMark, runner_mark
 
 ANSWER_WITHIN = 30.0  # seconds
 _LOOK = 0.02  # seconds between looks

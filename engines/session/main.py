@@ -8,7 +8,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -19,16 +18,10 @@ from engines.session.events import SessionBegun
 from engines.session.journal import read, replace_file
 from engines.session.launch import survival, take_environment
 from engines.session.recipe import Recipe
-from engines.session.runner import BEGIN, REFUSED, At, Runner, read_begin
+from engines.session.runner import At, Runner, read_begin
 from engines.session.sockets import new_socket
-
-
-def tool() -> str:
-    """`reinstate 0.1.0`."""
-    try:
-        return f"reinstate {version('reinstate')}"
-    except PackageNotFoundError:
-        return "reinstate (not installed)"
+from engines.session.store import BEGIN, REFUSED
+from engines.version import tool
 
 
 def versions() -> Mapping[str, str]:

@@ -96,8 +96,6 @@ from engines.session.verify import verify
 from engines.session.work import Progress, Work
 from engines.text import stamp, utc_now
 
-BEGIN = "begin.json"
-REFUSED = "refused.json"
 UNREMINDED = 60.0  # seconds until a reminder that could not be kept is tried again
 MOST_REJECTED = 20  # refusals of one other login that are kept: a journal is not for anybody to fill
 # After these the record is written again; the others are details that the next of these brings along.
@@ -705,7 +703,7 @@ def _told(error: Exception, doing: str) -> RestoreError:
 
 def read_begin(folder: Path) -> SessionBegun | None:
     """What the console asked to begin; None when the session has begun already."""
-    path = folder / BEGIN
+    path = folder / store.BEGIN
     if not path.exists():
         return None
     try:

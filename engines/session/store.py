@@ -26,6 +26,8 @@ from engines.text import drawable, utc_now
 from engines.trusted_file import safe_path
 
 JOURNAL = "journal.jsonl"
+BEGIN = "begin.json"  # what the console asks a new runner for
+REFUSED = "refused.json"  # why a runner did not begin
 _CLAIM_WITHIN = 0.5  # seconds: somebody who only looks holds the mark for less than a moment
 RUNNER = "runner.pid"
 _SESSION_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[a-z]+-[0-9a-f]{4}")

@@ -20,9 +20,10 @@ from engines.session.events import CheckDone, ChildEnded, ChildStarted, Event, F
 from engines.session.plan import Step, log_name
 from engines.session.sharing import file_mode
 from engines.session.state import SessionState
-from engines.text import drawable, utc_now
+from engines.text import drawable, duration, utc_now
 
 TELEMETRY_EVERY = 0.25  # seconds
+SILENT = 30.0  # seconds without progress after which that is said; said again after twice as long, and so on
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Progress:
     rate: float  # per second
     eta: float | None  # seconds
     text: str = ""
+    still: float = 0.0  # seconds for which nothing has come, once that is worth a word
 
 
 class Work:
@@ -66,6 +68,9 @@ class Work:
         os.fchmod(self._log, file_mode(folder))
         self._begun = time.monotonic()
         self._sent = 0.0
+        self._latest: tuple[int, str] = (0, "")  # amount and text of the progress that was told last
+        self._moved = self._begun  # when that changed
+        self._silent = SILENT
         self._lock = threading.Lock()
 
     @property
@@ -98,15 +103,25 @@ class Work:
         self.say(f"{check.verdict:<8}{check.name}: {check.evidence}" + (f" — {check.hint}" if check.hint else ""))
         return check
 
-    def progress(self, done: int, total: int, unit: str = "B", text: str = "") -> None:
+    def progress(self, done: int, total: int, unit: str = "B", text: str = "", waiting: str = "") -> None:
+        """Tell the consoles how far the step is. `waiting`: what to look at where nothing comes for long."""
         now = time.monotonic()
+        self._listen(now, (done, text), waiting if total else "")
         if now - self._sent < TELEMETRY_EVERY and done < total:
             return
         self._sent = now
         elapsed = max(now - self._begun, 1e-6)
         rate = done / elapsed
         eta = (total - done) / rate if rate > 0 and total else None
-        self._telemetry(Progress(self.step.id, done, total, unit, rate, eta, text))
+        still = now - self._moved if total and now - self._moved >= SILENT else 0.0
+        self._telemetry(Progress(self.step.id, done, total, unit, rate, eta, text, still))
+
+    def _listen(self, now: float, latest: tuple[int, str], waiting: str) -> None:
+        if latest != self._latest:
+            self._latest, self._moved, self._silent = latest, now, SILENT
+        elif waiting and now - self._moved >= self._silent:
+            self._silent *= 2
+            self.say(f"nothing has come for {duration(now - self._moved)}: {waiting}")
 
     def run(self, command: Command) -> Ended:
         """Run a command of the application, its output in the step's log and its pid in the journal first."""

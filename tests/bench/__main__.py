@@ -13,6 +13,11 @@ from tests.bench.measure import Ratio, keep
 # Imported only when asked for: each starts the parts that it measures.
 BENCHES = {
     "sqlite-checksum": "tests.bench.sqlite_checksum:run",
+    "sqlite-restore": "tests.bench.sqlite_restore:run",
+    "startup": "tests.bench.startup:run",
+    "console-ready": "tests.bench.console_ready:run",
+    "catalogue-10k": "tests.bench.catalogue:run",
+    "log-flood": "tests.bench.log_flood:run",
     "mysql-load": "tests.bench.mysql_load:mysql_bulk",
     "mysql-load-insert": "tests.bench.mysql_load:mysql_insert",
     "mariadb-load": "tests.bench.mysql_load:mariadb_bulk",
@@ -28,12 +33,13 @@ def main(names: list[str]) -> int:
         return 2
     for name in names or BENCHES:
         module, _, function = BENCHES[name].partition(":")
-        ratio = getattr(import_module(module), function)()
-        if not isinstance(ratio, Ratio):
-            raise TypeError(f"{BENCHES[name]} gave no Ratio")
-        keep(ratio)
-        sys.stdout.write(f"{ratio}{'' if ratio.reached else '  MISSED'}\n")
-        sys.stdout.flush()
+        found = getattr(import_module(module), function)()
+        for ratio in found if isinstance(found, tuple) else (found,):
+            if not isinstance(ratio, Ratio):
+                raise TypeError(f"{BENCHES[name]} gave no Ratio")
+            keep(ratio)
+            sys.stdout.write(f"{ratio}{'' if ratio.reached else '  MISSED'}\n")
+            sys.stdout.flush()
     return 0
 
 

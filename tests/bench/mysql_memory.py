@@ -15,6 +15,7 @@ from engines.session.client import Client
 from engines.session.store import open_session
 from engines.text import duration, size
 from tests.bench.measure import Ratio
+from tests.bench.memory import peak
 from tests.bench.mysql_load import ROOM
 from tests.engines.recipes.mysql_world import accept_all, build, new_session, programs_of
 from tests.engines.recipes.world import answering, start_runner
@@ -53,7 +54,7 @@ def run(flavour: Flavour = Flavour.MYSQL, doubled: int = _DOUBLED) -> Ratio:
                 terminal.start(attach, cwd=Path(__file__).parents[2])
                 console = terminal.pid
             for who, pid in (("runner", runner.pid), ("console", console)):
-                peaks[who] = max(peaks[who], _peak(pid))
+                peaks[who] = max(peaks[who], peak(pid))
             return await accept_all(client)
 
         asyncio.run(answering(session, runner, met, seconds=_LONGEST))
@@ -64,12 +65,3 @@ def run(flavour: Flavour = Flavour.MYSQL, doubled: int = _DOUBLED) -> Ratio:
     both = sum(peaks.values())
     on = f"a dump of {size(dump)}; runner {size(peaks['runner'])}, console {size(peaks['console'])}; session of {took}"
     return Ratio(f"{flavour}-memory", both / ALLOWED, 1.0, {}, 1, on)
-
-
-def _peak(pid: int) -> int:
-    """The high-water mark of a process's resident memory in bytes; 0 when it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import sqlite_checksum
-from tests.bench.__main__ import main
+from tests.bench import catalogue, console_ready, log_flood, sqlite_checksum, sqlite_restore, startup
+from tests.bench.__main__ import BENCHES, main
 from tests.bench.measure import Ratio, in_turn, keep
 
 RATIO = Ratio("sqlite-checksum", 0.2, 0.35, {"reinstate": 1.0, "sha256sum -c": 5.0}, 5, "12 copies")
@@ -43,6 +43,37 @@ def test_the_checksum_bench_proves_its_copies_on_both_sides() -> None:
     ratio = sqlite_checksum.run(copies=2, bytes_each=100_000, rounds=1)
     assert ratio.value > 0
     assert ratio.on == "2 copies of 100 kB, in the page cache"
+
+
+def test_the_restore_bench_ends_with_the_backup_live_on_both_sides() -> None:
+    ratio = sqlite_restore.run(size_wanted=300_000, rounds=1)
+    assert ratio.value > 0
+    assert list(ratio.medians) == ["reinstate", "by hand"]
+    assert "the safety snapshot apart" in ratio.on
+
+
+def test_the_start_and_the_console_are_measured_beside_bare_programs() -> None:
+    assert startup.run(rounds=1).value > 0
+    ratio = console_ready.run(rounds=1)
+    assert list(ratio.medians) == ["reinstate", "bare Textual app"]
+    assert min(ratio.medians.values()) > 0
+
+
+def test_a_catalogue_is_filtered_letter_by_letter_on_both_sides() -> None:
+    ready, filtered = catalogue.run(backups=3000, rounds=1)
+    assert ready.value > 0
+    assert filtered.rounds == 4
+
+
+def test_keys_are_answered_while_a_step_floods_its_log() -> None:
+    ratio = log_flood.run(lines=20_000, keys=4)
+    assert ratio.value > 0
+    assert "20 000 lines" in ratio.on
+
+
+def test_the_table_of_benches_has_each_one() -> None:
+    told = (Path(__file__).resolve().parents[2] / "docs" / "speed.md").read_text()
+    assert [name for name in BENCHES if f"| `{name}` |" not in told] == []
 
 
 def test_an_unknown_bench_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,9 +45,11 @@ def progress_line(progress: Progress, undo: str, width: int) -> Line:
     part = min(max(progress.done / progress.total, 0.0), 1.0)
     words = [f"{100 * progress.done // progress.total} %", f"{_amount(progress.done, progress)} of "]
     words[1] += _amount(progress.total, progress)
-    if progress.rate > 0:
+    if progress.still:
+        words.insert(0, f"NOTHING FOR {duration(progress.still)}, see the log")
+    if progress.rate > 0 and not progress.still:
         words.append(f"{_amount(int(progress.rate), progress)}/s")
-    if progress.eta is not None:
+    if progress.eta is not None and not progress.still:
         words.append(f"ETA {duration(progress.eta)}")
     if progress.text:
         words.append(progress.text)

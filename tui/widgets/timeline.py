@@ -40,15 +40,19 @@ class Timeline(Widget):
         self._shelf = Shelf()
         self._now = datetime.min.replace(tzinfo=UTC)
         self._selected: datetime | None = None
+        self._drawn: tuple[int, tuple[Line, ...]] | None = None  # the picture, and for which width
 
     def show(self, shelf: Shelf, now: datetime, selected: datetime | None) -> None:
         self._shelf, self._now, self._selected = shelf, now, selected
+        self._drawn = None
         self.set_class(shelf.is_server, "-logs")
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        drawn = picture(self._shelf, self._now, self._selected, width)
+        if self._drawn is None or self._drawn[0] != width:
+            self._drawn = width, picture(self._shelf, self._now, self._selected, width)
+        drawn = self._drawn[1]
         return strip(drawn[y] if y < len(drawn) else (), width, self.rich_style)
 
 

@@ -15,14 +15,13 @@ from engines.errors import Refused, RestoreError
 from engines.incident import Incident
 from engines.recipes import points, sessions
 from engines.recipes.drills import expecting
-from engines.recipes.drills.outcome import Drilled, Outcome, drilled
+from engines.recipes.drills.outcome import Drilled, drilled
+from engines.recipes.drills.place import ENVIRONMENT, drills_folder
 from engines.session import launch, store
 from engines.session.events import Ending, SessionBegun
 from engines.targets import Application, Framework, LoadClient, Method, MysqlTarget, SqliteTarget, Target
 from engines.text import drawable, utc_now
 
-FOLDER = "drills"
-ENVIRONMENT = "drill"  # in a session's name, where a restore has its environment
 NAMED = "named on the command line"
 ANY = "a random one"
 NEWEST = "the newest"
@@ -36,11 +35,6 @@ class Wanted:
     random: bool = False
     incident: Incident | None = None
     expect: Expect | None = None  # None: as configured
-
-
-def drills_folder(config: Config) -> Path:
-    """The state folder of drills. Apart from the restores', so that `last`, `attach` and a new restore see none."""
-    return config.state / FOLDER
 
 
 def of_target(config: Config, target: str) -> Iterator[store.Known]:
@@ -236,6 +230,3 @@ def outcome_of(folder: Path) -> Drilled:
     if found is None:
         raise RestoreError(f"Drill {folder.name} can't be read. {known.error}", f"reinstate verify {folder}")
     return found
-
-
-__all__ = ["Outcome", "Wanted", "all_drilled", "begin", "drills_folder", "outcome_of", "take_up_dead"]

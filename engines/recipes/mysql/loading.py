@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 BEFORE = "before-restore"
 BEFORE_UNDO = "before-undo"
 _CLOSING = 3.0  # seconds
+# A server whose binary log finds no room waits without a word to those who wait for it.
+WAITING = (
+    "the server is busy with something long, or waits for room on a disk (its binary log's, too). Its error log says "
+    "which; so does SHOW PROCESSLIST"
+)
 
 
 @contextmanager
@@ -225,7 +230,7 @@ def hooks_of(work: Work, tell: Opened) -> Hooks:
         work.found(tables=sorted(done))
 
     def progress(now: LoadProgress) -> None:
-        work.progress(now.done, now.total, text=f"{now.table}, {count(now.rows)} rows")
+        work.progress(now.done, now.total, text=f"{now.table}, {count(now.rows)} rows", waiting=WAITING)
 
     return Hooks(say=work.say, progress=progress, stop=work.stopped, at=work.at, loaded=loaded, opened=tell)
 
@@ -408,7 +413,7 @@ def _replay(
     def progress(now: ReplayProgress) -> None:
         when = f", {now.at:%H:%M:%S} UTC" if now.at else ""
         told = f"{count(now.transactions)} of {count(now.transactions_total)} transactions{when}"
-        work.progress(now.done, now.total, text=told)
+        work.progress(now.done, now.total, text=told, waiting=WAITING)
 
     with ExitStack() as stack:
         login = reach.login_of(target)

@@ -23,7 +23,6 @@ from engines.session import store
 from engines.session.client import Client
 from engines.session.journal import replace_file
 from engines.session.moves import AskKind, Wait, next_move
-from engines.session.runner import BEGIN
 from engines.text import utc_now
 from tests.engines.mysql.schemas import everything
 from tests.engines.recipes.world import say_yes
@@ -182,7 +181,7 @@ def new_session(world: MysqlWorld, until: Until | None = None) -> Path:
     folder = store.new_folder(config.state, "local", utc_now())
     chosen = points.find(points.restore_points(target), world.dump)
     begun = sessions.beginning(config, target, chosen, incident, "ana", folder.name, until)
-    replace_file(folder / BEGIN, msgspec.json.encode(begun))
+    replace_file(folder / store.BEGIN, msgspec.json.encode(begun))
     return folder
 
 

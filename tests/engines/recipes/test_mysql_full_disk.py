@@ -1,7 +1,7 @@
 """The server's disk fills up under a restore: what failed is said, and once there is room it goes on or back exactly.
 
-The data directory is on a small file system of its own. Its binary log is elsewhere: while that can't be written a
-server waits for room, and says so in its own log only.
+The data directory is on a small file system of its own, its binary log on another: while that can't be written a server
+waits for room, and says so in its own log only.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -177,3 +178,45 @@ def test_a_disk_that_fills_up_at_the_load_can_be_undone_once_there_is_room(disk:
     _names_it(filling.told[0][1])
     disk.free()
     ended_as(disk.bench, state, Ending.UNDONE)
+
+
+@pytest.fixture(scope="module", params=GROUNDS[:2], ids=lambda param: f"{param[0].value}-{param[1]}")
+def log_disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """The binary log alone is on the small file system."""
+    flavour, method = request.param
+    folder = tmp_path_factory.mktemp("log-disk")
+    script = "CREATE TABLE big (id INT PRIMARY KEY, pad VARCHAR(1000)) DEFAULT CHARSET=utf8mb4;\n" + _rows(0)
+    with (
+        small("60m") as place,
+        running(build_of(flavour), "--local-infile=0", f"--log-bin={place}/binlog") as server,
+        programs_of(server),
+        proxied(server.port) as proxy,
+    ):
+        ground = prepared(folder / "world", server, method, port=proxy.port, script=script)
+        yield Small(Bench(ground, method, proxy), place)
+
+
+@pytest.mark.torture
+def test_a_server_that_waits_for_room_for_its_binary_log_is_said_to_be_silent_and_goes_on(log_disk: Small) -> None:
+    disk, logs = log_disk, log_disk.bench.ground.session / "logs"
+    over, said = threading.Event(), list[str]()
+
+    def look() -> None:
+        """Make room as soon as the step's log says that nothing comes."""
+        while not over.wait(0.2):
+            lines = [line for path in logs.glob("*.log") for line in path.read_text().splitlines()]
+            said.extend(silent := [line for line in lines if "nothing has come for" in line])
+            if silent:
+                disk.free()
+                return
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        state = run(disk.bench, filling := Filling(disk, {LOAD[disk.bench.method]: 1 << 20}))
+    finally:
+        over.set()
+        looker.join()
+    assert said, filling.told
+    assert "waits for room on a disk" in said[0]
+    ended_as(disk.bench, state, Ending.SIGNED_OFF)

@@ -21,7 +21,6 @@ from engines.session.client import Client
 from engines.session.events import Ending
 from engines.session.journal import replace_file
 from engines.session.moves import Ask, AskKind, Wait, next_move
-from engines.session.runner import BEGIN
 from engines.session.state import SessionState, Status
 from engines.sqlite import files, snapshot
 from engines.sqlite.inspect import look
@@ -235,7 +234,7 @@ def test_an_override_is_for_the_bytes_that_were_found_and_for_no_others(tmp_path
     folder = store.new_folder(config.state, "local", utc_now())
     incident = read_incident(world.folder / "incident.toml", privileged=False)
     begun = sessions.beginning(config, target, listed, incident, "ana", folder.name)
-    replace_file(folder / BEGIN, msgspec.json.encode(begun))
+    replace_file(folder / store.BEGIN, msgspec.json.encode(begun))
     write(backup, "tampered with")
     overrides = 0
 

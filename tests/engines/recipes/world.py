@@ -29,7 +29,6 @@ from engines.session.client import Client, Gone, connect
 from engines.session.journal import replace_file
 from engines.session.moves import AskKind, Wait, next_move
 from engines.session.plan import GateKind
-from engines.session.runner import BEGIN
 from engines.text import utc_now
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -166,7 +165,7 @@ def new_session(world: World, backup: str = BACKUP) -> Path:
     folder = store.new_folder(config.state, "local", utc_now())
     chosen = points.find(points.restore_points(target), backup)
     begun = sessions.beginning(config, target, chosen, incident, "ana", folder.name)
-    replace_file(folder / BEGIN, msgspec.json.encode(begun))
+    replace_file(folder / store.BEGIN, msgspec.json.encode(begun))
     return folder
 
 
