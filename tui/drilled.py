@@ -20,6 +20,11 @@ def told(one: Drilled, now: datetime) -> str:
     return f"did NOT restore in a drill {ago} ago: {one.reason}"
 
 
+def with_proof(evidence: str, proof: Drilled | None, now: datetime) -> str:
+    """What is known of a backup, with its last proof."""
+    return evidence if proof is None else f"{evidence}; {told(proof, now)}"
+
+
 def outcome(one: Drilled) -> str:
     """In capitals what needs somebody."""
     return str(one.outcome) if one.outcome in (Outcome.PROVEN, Outcome.UNDER_WAY) else str(one.outcome).upper()

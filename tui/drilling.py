@@ -12,7 +12,7 @@ from pathlib import Path
 from engines.drilling import Expect
 from engines.errors import RestoreError
 from engines.recipes import sessions
-from engines.recipes.drills import begin, metrics
+from engines.recipes.drills import begin, known, metrics
 from engines.recipes.drills.outcome import EXIT_CODES, Drilled, Outcome
 from engines.session import store
 from engines.session.client import connect
@@ -58,7 +58,7 @@ def drill(arguments: argparse.Namespace) -> int:
         done = begin.outcome_of(folder)
     finally:
         # Also where a drill was refused: an age that grows alarms, and so does a file that says what was last.
-        found = begin.all_drilled(config, target.name)
+        found = known.all_drilled(config, target.name)
         trouble = _metrics(target.drill.metrics, found)
     if arguments.json:
         json({**_row(done), "exit_code": EXIT_CODES[done.outcome], "record": str(folder / "session.toml")})
@@ -153,7 +153,7 @@ def drills(arguments: argparse.Namespace) -> int:
     config, _path = configuration(arguments)
     if arguments.target:
         sessions.target_named(config, arguments.target)
-    found = begin.all_drilled(config, arguments.target or "")
+    found = known.all_drilled(config, arguments.target or "")
     if arguments.json:
         json([_row(one) for one in found])
         return 0

@@ -110,6 +110,7 @@ class SessionBegun:
     tool: str
     drill: bool = False
     decided: Mapping[str, str] = field(default_factory=dict)  # of a drill: what a person would have been asked for
+    last_drill: Mapping[str, object] = field(default_factory=dict)  # of the target: what an estimate is made from
     notify: tuple[Mapping[str, object], ...] = ()  # the channels as configured: never a webhook's address
     review: Mapping[str, object] = field(default_factory=dict)  # until when, and which days are no business days
     format: int = JOURNAL_FORMAT

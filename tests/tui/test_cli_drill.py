@@ -153,6 +153,9 @@ def test_a_drill_proves_a_backup_and_touches_nothing_of_the_live_target(
     assert "DRILL" in night.typed("report", night.session.name).out
     assert json.loads(night.typed("drills", "--json").out)[0]["session"] == night.session.name
     assert "proven" in night.typed("drills", "box").out
+    assert "restored in a drill" in night.typed("backups", "box").out
+    assert json.loads(night.typed("backups", "box", "--json").out)["backups"][0]["drill"]["outcome"] == "proven"
+    assert "by the drill of" in night.typed("check", "box").out
 
     # What it counted is what the next one may expect.
     last = store.open_session(night.session).state

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from engines.errors import Refused, RestoreError
 from engines.incident import Incident
 from engines.recipes import points, sessions
 from engines.recipes.drills import expecting
+from engines.recipes.drills.known import of_target
 from engines.recipes.drills.outcome import Drilled, drilled
 from engines.recipes.drills.place import ENVIRONMENT, drills_folder
 from engines.session import launch, store
@@ -35,20 +36,6 @@ class Wanted:
     random: bool = False
     incident: Incident | None = None
     expect: Expect | None = None  # None: as configured
-
-
-def of_target(config: Config, target: str) -> Iterator[store.Known]:
-    """The target's drills, newest first."""
-    for known in store.known_sessions(drills_folder(config)):
-        if known.state.begun is not None and known.state.begun.target.get("name") == target:
-            yield known
-
-
-def all_drilled(config: Config, target: str = "") -> tuple[Drilled, ...]:
-    """What came of each drill, newest first. What can't be read is left out: `reinstate verify` names it."""
-    states = (known.state for known in store.known_sessions(drills_folder(config)))
-    found = (one for state in states if (one := drilled(state)) is not None)
-    return tuple(one for one in found if not target or one.target == target)
 
 
 def begin(config: Config, target: Target, wanted: Wanted, operator: str) -> Path:
