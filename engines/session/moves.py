@@ -100,7 +100,8 @@ def _unattended(state: SessionState, move: Move) -> Move:
         case Wait(ask=Ask(kind=AskKind.WORKING | AskKind.ENDED)):
             return move
         case Wait(ask=ask):
-            return End(Ending.FAILED, ask.text)
+            known = state.step(ask.step)  # its hint is for somebody with keys
+            return End(Ending.FAILED, f"{known.step.title}: {known.message}" if known and known.message else ask.text)
     preparing = state.plan is None or state.plan.kind is PlanKind.PREPARE
     blocking = blocking_checks(state, tuple(Panel))
     if blocking and (not preparing or isinstance(move, MakePlan)):

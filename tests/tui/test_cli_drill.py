@@ -214,6 +214,8 @@ def test_a_backup_that_is_not_there_is_refused_before_anything_begins(night: Nig
     is_one_clear_error(night.drill(), REFUSED)
     (night.backup.parent / "checksums.txt").unlink()
     is_one_clear_error(night.drill("--random"), REFUSED)
+    night.backup.parent.rmdir()
+    is_one_clear_error(night.drill(), REFUSED)
     assert not list(store.known_sessions(night.world.folder / "state" / "drills"))
 
 

@@ -42,7 +42,7 @@ def begin(config: Config, target: Target, wanted: Wanted, operator: str) -> Path
     """Start the session of a drill, and return its folder. Raises RestoreError, Refused."""
     refuse_beside_a_restore(config, target)
     _refuse_place(config, target)
-    backup = chosen(points.backups_of(target).backups, wanted, target)
+    backup = chosen(_backups(target), wanted, target)
     expected = _expected(config, target, wanted)
     folder = store.new_folder(drills_folder(config), ENVIRONMENT, utc_now(), config.watchers)
     launch.begin(sessions.RUNNER, folder, beginning(config, target, backup, expected, wanted, operator, folder.name))
@@ -99,6 +99,14 @@ def _refuse_place(config: Config, target: Target) -> None:
                 f"The scratch folder {drawable(str(scratch))} is {what}. Nothing was begun.",
                 "Set `scratch` in the target's drill section to a folder of its own.",
             )
+
+
+def _backups(target: Target) -> Sequence[Backup]:
+    """Raises Refused: a folder or bucket that can't be listed is a backup that is not there."""
+    try:
+        return points.backups_of(target).backups
+    except RestoreError as error:
+        raise Refused(error.message, error.hint) from error
 
 
 def chosen(backups: Sequence[Backup], wanted: Wanted, target: Target) -> Backup:

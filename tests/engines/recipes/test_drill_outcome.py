@@ -60,7 +60,7 @@ def test_a_check_that_blocks_after_the_restore_sends_no_heartbeat() -> None:
 def test_a_step_that_failed_ends_it_with_its_reason() -> None:
     failed = ran("2.1", Result.FAILED, "it is no database")
     move = next_move(drill_after(made(PlanKind.PREPARE, "stage"), *failed), NOW)
-    assert move == End(Ending.FAILED, "it is no database")
+    assert move == End(Ending.FAILED, "Step 2.1: it is no database")
 
 
 def test_a_drill_whose_steps_are_done_is_proven() -> None:
