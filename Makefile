@@ -12,7 +12,7 @@ READY := .venv/.ready
 # One more than there are processors: a test often waits for a server.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help demo test packages check torture bench frames clean
+.PHONY: help demo test packages check torture bench frames pictures bundle clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,12 @@ bench: packages $(READY)  ## measurements against the plain tools; one of them: 
 
 frames: $(READY)  ## draw the screens' text frames anew; read the difference before you commit it
 	REINSTATE_FRAMES=write $(BIN)/pytest -q tests/screens -k looks
+
+pictures: $(READY)  ## render the README's pictures and table of keys from the running console
+	TZ=UTC $(BIN)/python -m tests.pictures
+
+bundle: $(READY)  ## one file in dist/ that installs Reinstate on a machine without internet
+	@scripts/bundle dist
 
 clean:  ## remove what make made: the environment, the servers of the tests, the caches
 	rm -rf .venv .servers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

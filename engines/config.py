@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from engines import tables
@@ -29,6 +30,7 @@ __all__ = [
     "Environment",
     "Framework",
     "JournalMode",
+    "Look",
     "MysqlTarget",
     "Person",
     "Role",
@@ -105,6 +107,13 @@ class Review:
     """Days that are no business days, as in "2026-12-25"."""
 
 
+class Look(StrEnum):
+    """The console's colours. Neither says anything by colour alone."""
+
+    DARK = "dark"
+    HIGH_CONTRAST = "high-contrast"
+
+
 def state_folder() -> Path:
     """Where sessions are kept unless the configuration says otherwise: root's, else the user's own."""
     if os.geteuid() == 0:
@@ -139,6 +148,13 @@ class Config:
 
     review: Review = field(default_factory=Review)
     """Until when the incident is reviewed: `[review]`."""
+
+    theme: Look = Look.DARK
+    """The console's colours: dark or high-contrast. `--theme` goes before it; NO_COLOR takes all colour away."""
+
+    keep_sessions: timedelta | None = field(default=None, metadata={"check": positive})
+    """How long a session's folder is kept after its end before `reinstate prune --sessions` may remove it. Default:
+    for good."""
 
     def wrong(self) -> Iterator[tables.Fault]:
         seen: set[str] = set()

@@ -16,8 +16,13 @@ _SEQUENCES = re.compile(
     r"|\x1b[@-Z\\-_]",
     re.DOTALL,
 )
-# C0 and C1 controls, and the marks that turn the direction of text around (Unicode UAX #9).
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+# C0 and C1 controls; the marks that turn the direction of text around (Unicode UAX #9); what takes no cell and can't be
+# seen, so that two names look alike; and halves of surrogate pairs: a file name's undecodable bytes, which no terminal
+# can be sent.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f]"
+)
 _BLANKS = re.compile(r"[\t\n]")
 
 

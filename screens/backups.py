@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.reactive import var
 from textual.screen import Screen
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
@@ -22,6 +22,7 @@ from tui.keys import FILTERED, Pressed, bindings
 from tui.pages import Next, at_stake, upcoming
 from tui.view import Line, Page, Shelf, View
 from tui.widgets.backups import about, backup_line, head, note
+from tui.widgets.box import Box
 from tui.widgets.frame import framed, show_frame
 from tui.widgets.header import Header
 from tui.widgets.rows import Rows
@@ -29,10 +30,10 @@ from tui.widgets.timeline import Timeline
 from tui.widgets.words import tell
 
 PAGE = Page.BACKUPS
-_ROWS_FOR_ALL = 22  # with fewer the picture and a first-time hint together leave no row of the list
+_ROWS_FOR_ALL = 22  # with fewer the picture leaves no row of the list beside a first-time hint or what is amiss
 
 
-class Filter(Input):
+class Filter(Box):
     """Narrows the list while it is typed; Enter keeps the filter, Esc takes it away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -104,7 +105,8 @@ class BackupsScreen(Screen[None]):
             return
         backup = self.shelf.find(self.subject)
         now = self.view.now
-        self.set_class(bool(self.view.hint) and self.size.height < _ROWS_FOR_ALL, "-crowded")
+        amiss = bool(note(self.shelf).plain)
+        self.set_class((bool(self.view.hint) or amiss) and self.size.height < _ROWS_FOR_ALL, "-crowded")
         tell(self.query_one("#about", Static), about(backup, self.shelf, now))
         self.query_one(Timeline).show(self.shelf, now, _moment(backup))
         self.query_one(Header).tell(
@@ -118,7 +120,7 @@ class BackupsScreen(Screen[None]):
         if self.view.state.begun is not None and self.view.line is not Line.ALIVE:
             return upcoming(self.view, PAGE)
         if backup is None:
-            return Next(self.shelf.trouble or "")
+            return Next(_nothing(self.shelf))
         if self.view.state.begun is not None:
             if backup.name == self.shelf.chosen:
                 coming = upcoming(self.view, PAGE)
@@ -194,6 +196,15 @@ def _likely(shelf: Shelf) -> str:
     """Where the cursor begins."""
     first = likely(shelf.catalogue, shelf.incident_start, shelf.chosen) if shelf.catalogue else None
     return first.where if first else ""
+
+
+def _nothing(shelf: Shelf) -> str:
+    """What can be done where no backup is selected."""
+    if shelf.catalogue is None and not shelf.trouble:
+        return "The list of backups is being read. Nothing to press yet."
+    if shelf.catalogue is not None and shelf.catalogue.backups:
+        return "No backup matches the filter. Esc takes it away."
+    return "There is no backup to choose. Esc: back to the targets; or look where the message above says."
 
 
 def _moment(backup: Backup | None) -> datetime | None:

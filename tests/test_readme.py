@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
+import pytest
+
+from tests import pictures
 from tui.cli import parser
-from tui.keys import KEYS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -16,16 +19,25 @@ def section(title: str) -> str:
     return README.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
-def test_the_picture_is_a_screen_that_the_tests_keep() -> None:
-    frame = (ROOT / "tests/screens/frames/restore-running-80x24.txt").read_text().rstrip("\n")
-    assert f"```\n{frame}\n```" in README
+def test_the_frame_and_the_table_of_keys_are_those_of_the_console() -> None:
+    """`make pictures` renders both anew."""
+    assert pictures.readme(README) == README
+    assert pictures.keys() in section("Keys")
 
 
-def test_the_table_has_each_key_of_the_console_and_no_other() -> None:
-    told = {key.strip() for row in re.findall(r"^\| (.+?) \|", section("Keys"), re.MULTILINE) for key in row.split(",")}
-    pages = {key.shown for key in KEYS if key.id.startswith("page-")}
-    moving = {"arrows", "PgUp", "PgDn", "Tab"}
-    assert told - {"key"} == {key.shown for key in KEYS} - pages | {"F1", "1 … 5"} | moving
+@pytest.mark.parametrize("name", pictures.PICTURES)
+async def test_the_pictures_are_of_the_console_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make pictures` renders them anew."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        drawn = await pictures.picture(name)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert drawn == (pictures.FOLDER_OF_PICTURES / f"{name}.svg").read_text()
+    assert f"docs/pictures/{name}.svg" in README
+    assert "url(" not in re.sub(r"url\(#", "", drawn), "whoever looks at it fetches nothing"
 
 
 def test_each_command_is_told_and_each_that_is_told_exists() -> None:

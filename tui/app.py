@@ -18,12 +18,12 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from engines.config import Config
+from engines.config import Config, Look
 from engines.errors import RestoreError
 from engines.incident import Incident
 from engines.recipes.mysql.exploring import staged
 from engines.recipes.mysql.until import Until, stops_before, until_of
-from engines.session.commands import Choose, Command
+from engines.session.commands import Choose, Command, Stop
 from engines.session.events import Ending
 from engines.session.plan import log_name
 from engines.session.state import SessionState
@@ -49,8 +49,9 @@ from tui.outside import Outside, real
 from tui.pages import NextKey, page_for
 from tui.pasting import pasted
 from tui.shelves import Shelving
-from tui.theme import CSS, NAME, THEME
+from tui.theme import ANSI, CSS, THEMES
 from tui.view import SESSION_PAGES, Line, Page, Shelf, View
+from tui.widgets.header import Header
 
 BREAKPOINTS = [(0, "-narrow"), (72, "-usual"), (100, "-wide")]  # columns, and the class of a screen that has them
 TICK = 0.25  # seconds: how often logs are read and progress is drawn
@@ -71,6 +72,7 @@ class Opening:
     folder: Path | None = None  # of a session to join
     until: Until | None = None  # how far beyond a dump, as the command line says
     name: str = ""  # the operator's
+    theme: str = Look.DARK
     hints: bool = False  # first-time hints
     read_only: bool = False
     parting: bool = True  # say at the end where the session stands; a demo says it itself
@@ -117,8 +119,14 @@ class Console(App[int]):
         self.parting: tuple[str, ...] = ()  # lines: what is said once the terminal is the shell's again
         self._hidden: set[Page] = set()  # pages whose hint is hidden
         if not self.current_theme.ansi:
-            self.register_theme(THEME)
-            self.theme = NAME
+            for theme in THEMES.values():
+                self.register_theme(theme)
+            self.look(opening.theme)
+
+    def look(self, theme: str) -> None:
+        """Take a theme's colours, those of verdicts and marks too."""
+        self.ansi_theme_dark = ANSI[theme]
+        self.theme = THEMES[theme].name
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -317,10 +325,21 @@ class Console(App[int]):
             screen.choices = self.choices
         elif isinstance(screen, BackupsScreen):
             screen.shelf = chosen_on(self.shelving.shelf, self.view.state)
+        if self.dialogue is not None:
+            self._tell_dialogue()
         if isinstance(self.screen, LogModal):
             self.screen.show(self.view.log)
         if (explorer := self._explorer) is not None:
             explorer.show(self.exploring.seen, self._status)
+
+    def on_header_wanted(self) -> None:
+        self._tell_dialogue()
+
+    def _tell_dialogue(self) -> None:
+        """A dialogue covers the page; what is at stake stays in sight."""
+        if self.page_screen.composed:
+            for header in self.screen.query(Header):
+                header.follow(self.page_screen.query_one(Header))
 
     @property
     def _explorer(self) -> ExplorerModal | None:
@@ -434,6 +453,8 @@ class Console(App[int]):
             self.leave(130)
         elif value == "resume":
             self.work(self.resume())
+        elif value.startswith(dialogues.STOP):
+            self.ask(Stop(value.removeprefix(dialogues.STOP).strip()))
         else:
             presses.press(self, value, "")
 

@@ -12,7 +12,7 @@ from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
 from engines.session.authority import check_may, is_own, may_break_glass, names_for
 from engines.session.events import Actor, How
-from engines.session.moves import AskKind, check_command
+from engines.session.moves import AskKind, check_command, check_keyboard, needs_keyboard
 from engines.session.plan import GateKind
 from engines.session.state import SessionState
 from tui.view import Line, View
@@ -83,16 +83,32 @@ _SAYS: Mapping[AskKind, GateKind] = {
     AskKind.SIGN_OFF: GateKind.SIGN_OFF,
 }
 
+_BY_KEYBOARD = (AskKind.CONFIRM, AskKind.TYPED, AskKind.TOLD, AskKind.CHOOSE, AskKind.DECIDE)
+
 
 def not_yours(view: View) -> str:
-    """Why this login can't say what the session waits for: its role is another one. Empty when it may try."""
+    """Why this console can't say what the session waits for: another's role, or another's keyboard; else empty."""
     ask = view.ask
     gate = _SAYS.get(ask.kind)
     command = c.Give(ask.step, gate, ask.role) if gate is not None else c.Approve("", "")
     try:
+        if needs_keyboard(command):
+            check_keyboard(view.state, _actor(view))
         check_may(view.state, command, _actor(view))
     except Refused as error:
         return f"{error.message} {error.hint}".strip()
+    return ""
+
+
+def others_keyboard(view: View) -> str:
+    """Who holds the keyboard that the next answer has to come from, where this console can't give it; else empty."""
+    holder = view.state.keyboard
+    if holder is None or view.ask.kind not in _BY_KEYBOARD:
+        return ""
+    try:
+        check_keyboard(view.state, _actor(view))
+    except Refused:
+        return holder.name
     return ""
 
 

@@ -14,6 +14,8 @@ from typing import NoReturn
 
 from engines.errors import RestoreError
 from engines.text import drawable
+from tui.completion import SHELLS, completion
+from tui.contradictions import refuse_contradictions
 from tui.environment import importing
 from tui.pasting import pasted
 
@@ -108,9 +110,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made = command("drills", "list the drills: which backup restored, how fast, and how old it was", json=True)
     _target(made)
-    made = command("prune", "remove the safety snapshots that are past their date")
+    made = command("prune", "remove the safety snapshots, or the sessions, that are past their date")
     made.add_argument("target", nargs="?", help="the target's name (default: all)")
+    made.add_argument("--sessions", action="store_true", help="sessions instead of snapshots")
+    made.add_argument("--records", type=Path, metavar="DIR", help="keep the record of each such session there")
     made.add_argument("--yes", action="store_true", help="remove them; without it they are only listed")
+    made = command("completion", "print the script that lets a shell complete commands and options")
+    made.add_argument("shell", choices=SHELLS, help="which shell")
     made = command("demo", "build a sandbox and restore it")
     made.add_argument(
         "--engine",
@@ -126,6 +132,12 @@ def parser() -> argparse.ArgumentParser:
 def _common(made: argparse.ArgumentParser) -> None:
     made.add_argument("--config", type=Path, default=argparse.SUPPRESS, help="the configuration file")
     made.add_argument("--name", default=argparse.SUPPRESS, help="your name, for the record (default: your login)")
+    made.add_argument(
+        "--theme",
+        choices=("dark", "high-contrast"),  # as engines.config.Look, which --help does not import; a test compares them
+        default=argparse.SUPPRESS,
+        help="the console's colours (default: the configuration's, else dark)",
+    )
 
 
 def _target(made: argparse.ArgumentParser) -> None:
@@ -184,6 +196,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write(tool() + "\n")
         return DONE
     try:
+        if arguments.command == "completion":
+            return completion(parser(), arguments)
+        refuse_contradictions(arguments)
         return _run(arguments)
     except RestoreError as error:
         config = getattr(arguments, "config", None)
@@ -223,6 +238,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from tui import drilling
 
     if run := drilling.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import pruning
+
+    if run := pruning.COMMANDS.get(arguments.command):
         return run(arguments)
     from tui import reading
 

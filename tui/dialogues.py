@@ -16,7 +16,7 @@ from engines.session.followups import FollowUp, follow_ups
 from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
-from engines.text import both_zones, parse_stamp, span
+from engines.text import both_zones, duration, parse_stamp, span
 from screens.modals.form import Field, Form
 from screens.modals.question import Answer, Question
 from tui.answers import has_passed
@@ -30,6 +30,7 @@ from tui.widgets.grid import tally
 NAME = "name"
 TARGET = "target"
 REASON = "reason"
+STOP = "stop"  # and the step's number: what an answer gives that stops a step
 
 
 def approve(view: View) -> Form:
@@ -301,6 +302,42 @@ def failing_check(state: SessionState, ask: Ask) -> str:
     return next(iter((*asked, *blocking)), "")
 
 
+def stop(view: View) -> Question:
+    """Before a step is stopped: what that leaves behind."""
+    running = view.state.running
+    title = f"{running.id} {running.step.title}" if running else "the step under way"
+    return Question(f"Stop {title}?", _stopping(view), (_stop(view, "y", "stop it at the next safe place"),))
+
+
+def _stop(view: View, key: str, label: str) -> Answer:
+    """Stops the step that was asked about, and no other that has begun meanwhile."""
+    running = view.state.running
+    return Answer(key, label, f"{STOP} {running.id if running else ''}", blocked("stop", view, ""))
+
+
+def _stopping(view: View) -> tuple[str, ...]:
+    """How far the step under way is, what stopping it now leaves as it is, and how to go on from there."""
+    running, changed = view.state.running, left_behind(view.state)
+    if running is None:
+        return ()
+    progress = view.progress
+    far = []
+    if progress is not None and progress.step == running.id and progress.total:
+        far.append(f"{100 * progress.done // progress.total} % done")
+    if running.started is not None:
+        far.append(f"under way for {duration((view.now - running.started).total_seconds())}")
+    lines = [f"{', '.join(far).capitalize()}." if far else "It has just begun.", ""]
+    if changed:
+        lines += ["Stopping now leaves behind, each with its undo:", *(f"  {line}" for line in changed)]
+    else:
+        lines.append("Stopping now leaves nothing behind: nothing was changed so far.")
+    if not view.state.did_anything_destructive:
+        lines.append("The live database was not touched.")
+    undo = ", u puts right what was changed" if changed else ""
+    lines += ["", f"Afterwards: r does the step again from its start{undo}. The session stays."]
+    return tuple(lines)
+
+
 def interrupt(view: View) -> Question:
     """Ctrl+C: hit in fear, so it asks."""
     if view.state.begun is None:
@@ -310,8 +347,8 @@ def interrupt(view: View) -> Question:
     if running is not None:
         return Question(
             f"{running.id} {running.step.title} is under way",
-            ("Nothing was interrupted. What do you want?",),
-            (Answer("s", "stop the step at the next safe place", "stop", blocked("stop", view, "")), leave),
+            ("Nothing was interrupted. What do you want?", "", *_stopping(view)),
+            (_stop(view, "s", "stop the step at the next safe place"), leave),
         )
     return Question("Leave?", ("The session waits for you; nothing is under way.",), (leave,))
 

@@ -148,7 +148,15 @@ KEYS = (
         frozenset({Page.VALIDATION}),
         3,
     ),
-    Key("stop", "s", "s", "stop safely", "Stop the step under way at the next safe place.", _STEPS, 2),
+    Key(
+        "stop",
+        "s",
+        "s",
+        "stop safely",
+        "Stop the step under way at the next safe place; says first what that leaves behind.",
+        _STEPS,
+        2,
+    ),
     Key("undo", "u", "u", "undo", "Go back: everything that was changed is put right again.", _RUNNING, 5),
     Key("skip", "p", "p", "pass over", "Leave out an optional step, with a reason that is recorded.", _STEPS, None),
     Key(
@@ -162,6 +170,15 @@ KEYS = (
     ),
     Key("log", "l", "l", "log", "The selected step's log on the whole screen.", _STEPS, 6),
     Key("command", "c", "c", "command", "The exact commands of the selected step.", _STEPS, None),
+    Key(
+        "copy",
+        "y",
+        "y",
+        "copy",
+        "Copy the selected step's exact commands, the selected backup's path, or the record's; names the file.",
+        _SESSION,
+        None,
+    ),
     Key("note", "n", "n", "note", "Write something down for the post-mortem.", _SESSION, 8),
     Key(
         "keyboard", "k", "k", "keyboard", "Take the keyboard over from another console; it is recorded.", _SESSION, None
@@ -209,6 +226,24 @@ class Label:
     shown: str
     label: str
     blocked: str = ""
+
+
+def in_words() -> list[tuple[str, str]]:
+    """Every key and what it does, for the README. Where a key means several things, with the page of each."""
+    told: dict[str, list[tuple[Key, str]]] = {}
+    for key in KEYS:
+        if not key.id.startswith("page-"):
+            told.setdefault(key.shown, []).append((key, key.help))
+    rows = [(shown, _told(meant)) for shown, meant in told.items()]
+    pages = ("1 … 5", f"Look at a page of the session: {', '.join(page.capitalize() for page in SESSION_PAGES)}.")
+    return [*rows, pages, *ALWAYS]
+
+
+def _told(meant: list[tuple[Key, str]]) -> str:
+    if len(meant) == 1:
+        return meant[0][1]
+    pages = {key.id: " and ".join(page.capitalize() for page in Page if page in key.pages) for key, _ in meant}
+    return " ".join(f"On {pages[key.id]}: {text[0].lower()}{text[1:]}" for key, text in meant)
 
 
 def keys_of(page: Page) -> Iterator[Key]:

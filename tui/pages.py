@@ -13,6 +13,7 @@ from engines.session.events import How
 from engines.session.moves import Ask, AskKind, blocking_checks
 from engines.session.plan import GateKind, PlanKind
 from engines.session.state import SessionState, Status, StepState
+from tui.blocked import others_keyboard
 from tui.view import SESSION_PAGES, Line, Page, View
 
 NAMES = {
@@ -165,6 +166,8 @@ def upcoming(view: View, page: Page) -> Next:
         return Next(f"The next key is on page {number(there)}, {NAMES[there]}: {_waits_for(state, ask)}", "go there")
     if view.me.how is How.PEER and ask.role.value not in roles_of_login(state, view.me.login):
         return Next(f"You watch. The session waits for the {ask.role}: {_waits_for(state, ask)}")
+    if holder := others_keyboard(view):
+        return Next(f"{holder} has the keyboard; k takes it over. The session waits: {_waits_for(state, ask)}")
     return _here(state, ask)
 
 

@@ -23,7 +23,7 @@ from engines.session.events import Ending, Entry, How
 from engines.session.followups import FollowUp, checklist_line, checklist_path, follow_ups
 from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
 from engines.session.notices import unsent
-from engines.session.plan import GateKind
+from engines.session.plan import GateKind, log_name
 from engines.session.store import living_socket
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
@@ -34,6 +34,7 @@ from tui.pasting import pasted
 
 LEFT, INTERRUPTED = 3, 130
 PROGRESS_EVERY = 5.0  # seconds between lines about a long step
+LOG_END, LOG_LINES = 16_384, 20  # bytes read from a log's end, and lines of them that are told
 
 
 class _Leave(Exception):
@@ -217,6 +218,11 @@ class _Driver:
                 for line in left_behind(self._client.state):
                     out(f"  left as it is: {drawable(line)}")
                 return c.Abandon(await self._ask("Why is it abandoned? ", ask, "reason"))
+            case "k":
+                reason = await self._ask("Why do you take the keyboard? ", ask, "reason")
+                return c.TakeKeyboard(self._client.me.name or self._client.me.login, reason)
+            case "l" if ask.step:
+                await self._show_log(ask.step)
             case "v":
                 self._show_plan()
             case "q":
@@ -235,6 +241,8 @@ class _Driver:
             keys = f"f answer what the owner tried, {keys}"
         if unsent(self._client.state):
             keys = f"{keys}, m send again"
+        if self._is_watching():
+            keys = f"{keys}, k take the keyboard"
         return keys if known is not None and known.step.optional else keys.replace("p pass over, ", "")
 
     async def _yes(self, ask: Ask) -> c.Command | None:
@@ -341,6 +349,27 @@ class _Driver:
             out(f"{drawable(error.message)} {drawable(error.hint)}")
             return None
 
+    def _is_watching(self) -> bool:
+        """Does somebody else hold the keyboard?"""
+        holder, me = self._client.state.keyboard, self._client.me
+        return holder is not None and (holder.login != me.login or holder.console not in ("", me.console))
+
+    async def _show_log(self, step_id: str) -> None:
+        """The end of the step's log, and the file that has all of it."""
+        known = self._client.state.step(step_id)
+        if known is None or not known.attempt:
+            out("This step has not begun: it has no log yet.")
+            return
+        file = log_name(known.step)
+        try:
+            piece = await self._client.log(file, -LOG_END)
+        except RestoreError as error:
+            out(f"{drawable(error.message)} {drawable(error.hint)}")
+            return
+        for line in piece.text.splitlines()[-LOG_LINES:]:
+            out(f"  | {drawable(line)}")
+        out(f"The log: {drawable(str(self._client.folder / 'logs' / file))}")
+
     def _show_step(self, step_id: str) -> None:
         known = self._client.state.step(step_id)
         if known is None:
@@ -360,7 +389,7 @@ class _Driver:
 
 _ALWAYS = "n note, u undo, x abandon, q leave it waiting"
 _CHOICES = {
-    AskKind.CHOOSE: "b another backup, r again, o override, p pass over, n note, x abandon, q leave it waiting",
+    AskKind.CHOOSE: "b another backup, r again, o override, p pass over, l log, n note, x abandon, q leave it waiting",
     AskKind.CHECKS: f"r check again, o override, b another backup, {_ALWAYS}",
     AskKind.APPROVE: f"Enter approve, v plan, b another backup, {_ALWAYS}",
     AskKind.CONFIRM: f"Enter go on, p pass over, v plan, {_ALWAYS}",
@@ -368,5 +397,5 @@ _CHOICES = {
     AskKind.TOLD: f"Enter type whom you told, p pass over, v plan, {_ALWAYS}",
     AskKind.ACCEPT: f"Enter accept, v plan, {_ALWAYS}",
     AskKind.SIGN_OFF: f"Enter sign off, t follow-ups, c security checklist, v plan, {_ALWAYS}",
-    AskKind.DECIDE: f"r again, p pass over, {_ALWAYS}",
+    AskKind.DECIDE: f"r again, p pass over, l log, {_ALWAYS}",
 }

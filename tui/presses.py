@@ -13,7 +13,7 @@ from engines.session import commands as c
 from engines.session.followups import checklist_line, checklist_path
 from engines.session.moves import AskKind
 from engines.session.plan import GateKind, log_name
-from engines.text import both_zones
+from engines.text import both_zones, drawable
 from screens.modals.question import Answer, Question
 from screens.modals.reading import LogModal, ReadingModal
 from tui import dialogues, stops
@@ -60,8 +60,8 @@ def press(console: Console, key: str, subject: str) -> None:
             console.ask(c.SendAgain())
         case "checklist":
             console.work(_checklist(console, view))
-        case "stop" if view.state.running is not None:
-            console.ask(c.Stop(view.state.running.id))
+        case "stop":
+            console.question(dialogues.stop(view))
         case "again":
             _again(console, view, subject)
         case "plan" if view.state.plan is not None:
@@ -69,6 +69,8 @@ def press(console: Console, key: str, subject: str) -> None:
             console.push_screen(ReadingModal("The plan in force", lines))
         case "command" | "log":
             _step(console, view, key, subject)
+        case "copy":
+            _copy(console, view, subject)
         case "grid":
             console.grid = _next_grid(view)
         case "explore":
@@ -146,6 +148,27 @@ def _step(console: Console, view: View, key: str, subject: str) -> None:
         console.push_screen(ReadingModal(name, exact(known.step)))
     else:
         console.push_screen(LogModal(known.id, name, str(view.folder / "logs" / log_name(known.step))))
+
+
+def _copy(console: Console, view: View, subject: str) -> None:
+    """Send it to the terminal's clipboard (OSC 52), which nobody acknowledges: so say where it can be read as well."""
+    known = view.state.step(subject)
+    if console.page is Page.BACKUPS:
+        backup = console.shelving.shelf.find(subject)
+        if backup is None:
+            console.say(_none_selected(console))
+            return
+        text, what, where = backup.where, "The backup's path", backup.where
+    elif known is not None:
+        text = "\n".join(known.step.shows)
+        what, where = f"What {known.id} does", str(view.folder / "plan.toml")
+    else:
+        text = where = str(view.folder / "session.toml")
+        what = "The record's path"
+    console.copy_to_clipboard("\n".join(drawable(line) for line in text.split("\n")))
+    # The file first: at 60 columns three lines are all there is, and a path takes two of them.
+    at = where if text == where else f"in {where}"
+    console.say(f"{what}: {at}. Copied, if tmux and the terminal pass it on.")
 
 
 def _next_grid(view: View) -> str:

@@ -1,4 +1,4 @@
-"""The commands that only read, or only tidy: what they find goes to standard output, as text or as JSON."""
+"""The commands that only read: what they find goes to standard output, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
 from engines.backups.verify import verify_all
 from engines.checks import Check
-from engines.config import Config
 from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident
-from engines.recipes import points, rehearsal, sessions, snapshots
+from engines.recipes import points, rehearsal, sessions
 from engines.recipes.drills.known import proofs
 from engines.recipes.drills.outcome import Drilled
 from engines.recipes.mysql import exploring
@@ -29,11 +28,10 @@ from engines.session.plan import digest
 from engines.session.record import record
 from engines.session.ssh_keys import Signers
 from engines.targets import Target
-from engines.text import both_zones, clock, drawable, duration, parse_stamp, size, span, stamp, utc_now
+from engines.text import clock, drawable, duration, size, span, stamp, utc_now
 from tui.drilled import with_proof
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
-from tui.pasting import pasted
 from tui.steering import configuration, found, incident_of, readable, until_of
 
 RECORD = "session.toml"
@@ -362,37 +360,6 @@ def _backup_for(target: Target, name: str | None, incident: Incident | None) -> 
     return backup
 
 
-def prune(arguments: argparse.Namespace) -> int:
-    config, _path = configuration(arguments)
-    due = failed = False
-    for target in _targets(config, arguments.target):
-        try:
-            if arguments.yes:
-                pruned = snapshots.prune(target, utc_now())
-                for name in pruned.removed:
-                    out(f"removed {drawable(name)}")
-                for one in pruned.problems:
-                    failed = True
-                    tell(drawable(f"{target.name}: {one.message} {one.hint}"))
-                continue
-            for shot in snapshots.due(target, utc_now()):
-                due = True
-                out(drawable(f"due since {both_zones(parse_stamp(shot.keep_until))}: {shot.name}, {size(shot.size)}"))
-        except RestoreError as error:  # a bucket that does not answer keeps no other target's from going
-            failed = True
-            tell(drawable(f"{target.name}: {error.message} {error.hint}"))
-    if failed:
-        return RestoreError.exit_code
-    if not arguments.yes:
-        hint = "`reinstate prune --yes` removes what is listed." if due else "No safety snapshot is past its date."
-        out(f"Nothing was removed. {pasted(hint, getattr(arguments, 'config', None))}")
-    return 0
-
-
-def _targets(config: Config, name: str | None) -> tuple[Target, ...]:
-    return (sessions.target_named(config, name),) if name else tuple(config.targets.values())
-
-
 COMMANDS = {
     "sessions": sessions_,
     "show": show,
@@ -403,5 +370,4 @@ COMMANDS = {
     "backups": backups,
     "check": check,
     "plan": plan,
-    "prune": prune,
 }

@@ -343,6 +343,7 @@ def _open(
             folder=folder,
             until=until,
             name=operator_name(arguments),
+            theme=getattr(arguments, "theme", None) or (config.theme if config else "dark"),
             hints=demo,
             parting=not demo,  # the demo says it, once its runner has ended too
         )

@@ -21,6 +21,19 @@ def kept_by(state: SessionState) -> bool:
     return isinstance(snapshot_made, Mapping) and bool(snapshot_made.get("path"))
 
 
+def kept(target: Target) -> tuple[tuple[Snapshot, ...], tuple[Problem, ...]]:
+    """All of them, and the descriptions that can't be believed. Raises RestoreError where a bucket can't be listed."""
+    at, spare = points.snapshots_at(target), points.spare_of(target)
+    folders = [str(one) for one in (at if not isinstance(at, BucketFolder) else spare,) if one is not None]
+    listings = [shelf.listed(one, Snapshot) for one in folders]
+    found = [one for listing in listings for one in listing.snapshots]
+    damaged = [one for listing in listings for one in listing.damaged]
+    if isinstance(at, BucketFolder):
+        there = in_bucket.listed(at, Snapshot)
+        found, damaged = [*found, *there.snapshots], [*damaged, *there.damaged]
+    return tuple(found), tuple(damaged)
+
+
 def due(target: Target, now: datetime) -> tuple[Snapshot, ...]:
     """Those that are past their date, oldest first. Raises RestoreError where a bucket can't be listed."""
     at, spare = points.snapshots_at(target), points.spare_of(target)

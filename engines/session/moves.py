@@ -217,7 +217,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
         )
     check_may(state, command, actor)
     if needs_keyboard(command):
-        _check_keyboard(state, actor)
+        check_keyboard(state, actor)
     if is_drill(state) and not isinstance(command, (c.Note, c.Stop, c.Abandon, c.TakeKeyboard)):
         raise Refused(
             "A drill asks nobody: what a person decides in a restore is configured. Nothing was changed.",
@@ -324,7 +324,8 @@ def needs_keyboard(command: c.Command) -> bool:
     return not isinstance(command, (c.Note, c.FollowUp, c.TakeKeyboard, c.Approve, c.Override, c.Answer))
 
 
-def _check_keyboard(state: SessionState, actor: Actor) -> None:
+def check_keyboard(state: SessionState, actor: Actor) -> None:
+    """Raises Refused where somebody else holds the keyboard, or the same person at another console."""
     holder = state.keyboard
     if holder is not None and (holder.login, holder.console) != (actor.login, actor.console):
         raise Refused(

@@ -17,6 +17,7 @@ from engines.text import count, drawable, size, to_the_second
 from tui.theme import BOLD, DIM, PLAIN, WARY
 from tui.view import Explored
 from tui.widgets.cells import Line, fit
+from tui.widgets.header import Header
 from tui.widgets.rows import Rows
 from tui.widgets.words import tell
 
@@ -87,6 +88,7 @@ class ExplorerModal(ModalScreen[None]):
         self._here = ""
 
     def compose(self) -> ComposeResult:
+        yield Header()
         yield Static("", id="where", markup=False)
         yield Transactions("Transactions", id="transactions", empty="reading …")
         yield Static("", id="about", markup=False)

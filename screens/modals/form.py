@@ -23,6 +23,7 @@ from engines.text import drawable
 from tui.theme import BOLD, WARY
 from tui.widgets.box import box
 from tui.widgets.cells import wrapped
+from tui.widgets.header import Header
 from tui.widgets.passage import FRAME, Passage, inner_width
 from tui.widgets.words import tell
 
@@ -88,6 +89,7 @@ class FormModal(ModalScreen[None]):
         self.set_class(len(form.lines) > LONG, "-long")
 
     def compose(self) -> ComposeResult:
+        yield Header()
         with Vertical(id="box"):
             yield Static(Text(drawable(self.form.title), BOLD), markup=False)
             yield Passage(self.form.lines)

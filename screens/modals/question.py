@@ -16,6 +16,7 @@ from textual.widgets import Static
 from engines.text import drawable
 from tui.theme import BOLD, DIM, WARY
 from tui.widgets.cells import wrapped
+from tui.widgets.header import Header
 from tui.widgets.passage import FRAME, Passage, inner_width
 from tui.widgets.words import tell
 
@@ -66,6 +67,7 @@ class QuestionModal(ModalScreen[str]):
         self.question = question
 
     def compose(self) -> ComposeResult:
+        yield Header()
         with Vertical(id="box"):
             yield Static(Text(drawable(self.question.title), BOLD), markup=False)
             yield Passage(self.question.lines)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import msgspec
 import pytest
 
 from engines.backups.catalogue import Catalogue
+from engines.checks import Check, Panel, Verdict
 from engines.errors import RestoreError
 from engines.recipes.mysql.exploring import Span, staged
 from engines.recipes.mysql.until import Kind, Until
@@ -26,7 +28,7 @@ from engines.session.plan import PlanKind, log_name
 from engines.session.store import Known
 from engines.session.work import Progress
 from engines.text import stamp
-from tests.tui import mysql_story, story
+from tests.tui import hostile, mysql_story, story
 from tests.tui.driving import at_the_console
 from tests.tui.mysql_story import ServerStory
 from tests.tui.outsides import FakeRunner, World, joined
@@ -118,8 +120,40 @@ def unreadable() -> World:
     return World(catalogue=RestoreError("The folder /srv does not exist. Nothing was changed.", "Is it mounted?"))
 
 
-def hostile() -> World:
+def hostile_shelf() -> World:
     return World(catalogue=story.hostile_catalogue())
+
+
+def slow() -> World:
+    return World(slow=threading.Event())
+
+
+def watched() -> World:
+    """Somebody else has the keyboard, and reminders have come."""
+    told = Story().stopped()
+    told.state = replace(told.state, keyboard=e.Actor("eva", "eva", console="c9"))
+    return joined(told)
+
+
+def wrong() -> World:
+    """Live, and two of its answers are not as they should be."""
+    told = Story().compared(GRID)
+    smoke = Check("Smoke tests", Panel.VALIDATION, Verdict.FAIL, "exit 1: 3 of 41 failed", "Look at the step's log.")
+    log = Check(
+        "application's log", Panel.VALIDATION, Verdict.WARN, "2 new errors in 10 min: QueryException", "Read them."
+    )
+    return joined(told.ran("4.2", "4.3").checked(smoke, log))
+
+
+def right() -> World:
+    told = Story().compared().ran("4.2", "4.3", "4.6", "4.7")
+    names = ("staged copy: counts", "migrations", "Health check", "application's log, last 10 min")
+    return joined(told.checked(*(Check(name, Panel.VALIDATION, Verdict.OK, "as expected") for name in names)))
+
+
+def signed() -> World:
+    told = Story().handed_over().tell(e.NoteAdded(ANA, "todo: file a ticket for the missing index"))
+    return World(told=told.ran("5.1", "5.2").tell(e.SessionEnded(e.Ending.SIGNED_OFF)))
 
 
 LOGS = Path()  # where a test's binary logs are
@@ -156,9 +190,19 @@ SCENES = {
     "start": Scene(World, "none yet"),
     "start-hints": Scene(World, "h hides this", hints=True),
     "start-sessions": Scene(several_sessions, "UNREADABLE"),
+    "start-loading": Scene(slow, "reading …"),
+    "start-hostile": Scene(hostile.hostile_start, "UNREADABLE: [/x][red]"),
+    "backups-loading": Scene(slow, "The list of backups is being read", ("enter",), "shop-staging"),
+    "backups-empty": Scene(
+        lambda: World(catalogue=Catalogue("/srv/backups", (), ())),
+        "There is no backup to choose",
+        ("enter",),
+        "shop-staging",
+    ),
+    "backups-filter": Scene(World, "filter: 2", ("enter", "slash", *"verified", "enter"), "shop-staging"),
     "backups": Scene(World, "CHECKING 62 %", ("enter",), "shop-staging"),
     "backups-incident": Scene(lambda: with_incident(story.catalogue()), "AFTER the", ("1", "up"), "2 Readiness ▶"),
-    "backups-hostile": Scene(hostile, "NOT LISTED", ("enter",), "shop-staging"),
+    "backups-hostile": Scene(hostile_shelf, "NOT LISTED", ("enter",), "shop-staging"),
     "backups-unreadable": Scene(unreadable, "Is it mounted?", ("enter",), "shop-staging"),
     "backups-choose": Scene(World, "CAN'T BE RESTORED", ("enter", "down", "enter"), "shop-staging"),
     "readiness-preparing": Scene(
@@ -173,6 +217,8 @@ SCENES = {
         lambda: joined(Story().ready().checked(BLOCKING, UNSURE)), "it is mended", ("enter",), "2 checks block"
     ),
     "readiness-overridden": Scene(lambda: joined(overridden()), "1 overridden"),
+    "readiness-empty": Scene(lambda: joined(Story().begun()), "The plan to prepare is being made"),
+    "readiness-hostile": Scene(hostile.hostile_blocked, "1 check blocks"),
     "readiness-approve": Scene(lambda: joined(Story().ready()), "approves exactly", ("enter",), "Enter shows the plan"),
     "restore-confirm": Scene(lambda: joined(Story().ready().approved()), "Next: 3.2"),
     "restore-running": Scene(running, "ETA 0:42"),
@@ -181,8 +227,22 @@ SCENES = {
     "restore-typed": Scene(lambda: joined(Story().stopped()), "Enter runs it", ("enter",), "Next: 3.7"),
     "restore-undo": Scene(lambda: joined(undoing()), "Steps of the undo"),
     "restore-gone": Scene(lambda: World(told=Story().ready().approved().given("3.2").started("3.2")), "is gone"),
+    "restore-empty": Scene(lambda: joined(Story().begun().planned()), "The plan is not made yet", ("3",)),
+    "restore-watched": Scene(watched, "eva holds the keyboard", ("enter",), "k takes it over"),
+    "restore-hostile": Scene(hostile.hostile_running, "50 %"),
+    "restore-log": Scene(running, "End follows", ("l",), "ETA 0:42"),
+    "restore-stop": Scene(running, "stop it at the next safe place", ("s",), "ETA 0:42"),
+    "restore-abandon": Scene(lambda: joined(Story().replaced()), "Why it is abandoned", ("x",), "Next: 4.1"),
     "restore-interrupt": Scene(running, "Nothing was interrupted", ("ctrl+c",), "ETA 0:42"),
     "validation": Scene(lambda: joined(Story().compared(GRID)), "MISMATCH, expected", ("4",), "Next: 4.2"),
+    "validation-empty": Scene(lambda: joined(Story().begun().planned()), "Nothing has been counted yet", ("4",)),
+    "validation-wrong": Scene(wrong, "3 of 41 failed", ("4", "tab"), "Next: 4.6"),
+    "validation-right": Scene(right, "Health check", ("4", "tab"), "Next: 4.9"),
+    "validation-hostile": Scene(hostile.hostile_compared, "1 MISMATCH, 1 MATCH", ("4",), "Next: 4.2"),
+    "handover-empty": Scene(lambda: joined(Story().begun().planned()), "Sign-offs", ("5",)),
+    "handover-sign": Scene(lambda: joined(Story().handed_over()), "Enter signs off", ("enter",), "not yet (omar)"),
+    "handover-signed": Scene(signed, "signed off"),
+    "handover-hostile": Scene(hostile.hostile_over, "The session is over"),
     "handover": Scene(lambda: joined(Story().handed_over()), "not yet (omar)"),
     "handover-abandoned": Scene(lambda: World(told=abandoned()), "going on by hand"),
     "server-backups": Scene(server_before, "asks up to when", ("enter",), "shop@db1", server=True),

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from textual import _wait
 from textual.pilot import Pilot
 
 from tests.tui.outsides import World
@@ -13,6 +14,10 @@ from tests.tui.story import CONFIG, FOLDER
 from tui.app import Console, Opening
 
 USUAL = (80, 24)
+
+# Textual looks every 20 ms whether a console has nothing to do any more, several times for each key: that was two
+# thirds of these tests' time. What a test waits for is a condition; this only lets the next key be pressed.
+_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.004, 0.0004
 
 
 def screen_text(console: Console) -> str:
@@ -50,11 +55,11 @@ class Operator:
     async def at(self, width: int, height: int) -> str:
         """The screen once it has been redrawn for another terminal."""
         await self._pilot.resize_terminal(width, height)
-        await self._pilot.pause()
-        before = ""
-        while before != self.screen:
-            before = self.screen
-            await self._pilot.pause(0.1)
+        before, same = "", 0
+        while same < 3:
+            await self._pilot.pause()
+            drawn = self.screen
+            before, same = drawn, same + 1 if drawn == before else 0
         return before
 
     @property
@@ -81,4 +86,8 @@ async def at_the_console(
     async with console.run_test(size=size, notifications=True) as pilot:
         operator = Operator(console, pilot, world)
         await pilot.pause()
-        yield operator
+        try:
+            yield operator
+        finally:
+            if world.slow is not None:
+                world.slow.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -88,6 +89,7 @@ class World:
     edit: Edit | None = None  # of the security checklist
     entered: list[Line] = field(default_factory=list)  # what was to be entered there
     incident: Incident | None = None
+    slow: threading.Event | None = None  # until it is set, what is read from disk does not come
 
     @property
     def asked(self) -> list[Command]:
@@ -103,7 +105,16 @@ class World:
     def now(self) -> datetime:
         return self.told.now
 
+    def _waits(self) -> None:
+        if self.slow is not None:
+            self.slow.wait()
+
+    def known_sessions(self, _state: object) -> tuple[Known, ...]:
+        self._waits()
+        return self.sessions
+
     def restore_points(self, _target: object) -> Catalogue:
+        self._waits()
         if isinstance(self.catalogue, RestoreError):
             raise self.catalogue
         return self.catalogue
@@ -162,7 +173,7 @@ class World:
             restore_points=self.restore_points,
             verify_all=self.verify_all,
             verify=self.verify,
-            sessions=lambda _state: self.sessions,
+            sessions=self.known_sessions,
             open_session=lambda folder: Known(folder, self.told.state, alive=False),
             begin=self.begin,
             resume=self.resume,

@@ -10,17 +10,12 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import tomli_w
 
-from engines import shelf
 from engines.recipes import sessions
-from engines.text import parse_stamp, stamp, utc_now
 from tests.engines.recipes.world import BACKUP, NEW_ROWS, ROOT, World, build
 from tests.engines.session.examples import begun, runner_started, session_folder
 from tests.tui.cli_ground import (
@@ -247,7 +242,7 @@ def test_verify_finds_a_changed_log_and_names_it(over: World, tmp_path: Path) ->
     assert f"logs/{first.name}" in said.err
 
 
-# -- export and prune -------------------------------------------------------------------------------------
+# -- export ------------------------------------------------------------------------------------------------
 
 
 def test_an_export_never_overwrites_and_never_holds_the_private_folder(over: World, tmp_path: Path) -> None:
@@ -265,59 +260,6 @@ def test_an_export_never_overwrites_and_never_holds_the_private_folder(over: Wor
     kept = archive.read_bytes()
     is_one_clear_error(reinstate(over, "export", "--to", archive), REFUSED)
     assert archive.read_bytes() == kept
-
-
-def test_prune_lists_what_is_due_and_removes_only_that_with_yes(tmp_path: Path) -> None:
-    world = with_papers(build(tmp_path / "world", "delete"))
-    answers = ("--answers", world.folder / "answers.toml")
-    assert reinstate(world, "restore", "box", "--backup", BACKUP, *answers).code == DONE
-    runner_has_left(session_of(world))
-    assert "No safety snapshot is past its date" in reinstate(world, "prune").out
-    folder = world.folder / "state" / "snapshots" / "box"
-    (description,) = folder.glob("*.toml")
-    table = msgspec.toml.decode(description.read_bytes())
-    old = {**table, "keep_until": stamp(utc_now() - timedelta(days=1))}
-    assert parse_stamp(table["keep_until"]) > utc_now()
-    description.write_text(tomli_w.dumps(old))
-    (stranger := folder / "mine.sqlite").write_text("mine")
-    before = tree(world.folder)
-    assert "due since" in reinstate(world, "prune").out
-    assert tree(world.folder) == before
-    said = reinstate(world, "prune", "--yes")
-    assert said.code == DONE
-    assert "removed" in said.out
-    assert sorted(path.name for path in folder.iterdir()) == [stranger.name]
-
-
-def test_a_bucket_that_does_not_answer_keeps_no_other_target_from_being_pruned(tmp_path: Path) -> None:
-    world = build(tmp_path / "world", "delete")
-    config = world.folder / "reinstate.toml"
-    server = """[target.a]
-engine = "mysql"
-environment = "local"
-database = "a"
-login = "login.cnf"
-backups = "backups"
-snapshots = "s3://kept/a"
-s3_endpoint = "http://127.0.0.1:1"
-s3_region = "eu-west-3"
-"""
-    config.write_text(config.read_text().replace("[target.box]", f"{server}[target.box]"))
-    folder = world.folder / "state" / "snapshots" / "box"
-    folder.mkdir(parents=True)
-    folder.chmod(0o700)
-    (folder / "old.sqlite").write_bytes(b"rows")
-    shelf.describe(
-        shelf.Snapshot(
-            name="old", folder=str(folder), path=str(folder / "old.sqlite"), sha256="", size=4,
-            taken_at=stamp(utc_now()), keep_until=stamp(utc_now() - timedelta(days=1)),
-            target="box", session="s", kind="before-restore", of="live", raw=None,
-        )
-    )  # fmt: skip
-    said = reinstate(world, "prune", "--yes")
-    assert said.code == FAILED
-    assert "a: s3://kept/a/ can't be listed" in said.err
-    assert list(folder.iterdir()) == []
 
 
 # -- terminals, pipes and help ----------------------------------------------------------------------------
@@ -367,12 +309,32 @@ def test_what_is_typed_wrongly_is_one_clear_error(words: tuple[str, ...]) -> Non
     assert "--help" in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("sessions", "--theme", "dark"), "sessions does not open it"),
+        (("--theme", "dark", "verify", "last"), "verify does not open it"),
+        (("attach", "--plain", "--theme", "dark"), "with --plain"),
+        (("--incident", "incident.toml", "attach"), "--incident has no meaning for attach"),
+        (("approve", "--reason", "it is known"), "--reason is an override's"),
+        (("approve", "--print", "--yes", "shop"), "--print and --yes"),
+        (("sign-off", "--signature", "x.sig", "--print"), "--print and --signature"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_would_do_nothing_is_refused_before_anything_is_looked_at(words: tuple[str, ...], says: str) -> None:
+    said = typed(*words)
+    is_one_clear_error(said, USAGE)
+    assert says in said.err
+    assert "Nothing was changed." in said.err
+
+
 # -- documentation ----------------------------------------------------------------------------------------
 
 
 def options_of(command: argparse.ArgumentParser) -> set[str]:
     """Its own options, without those that every command has."""
-    everywhere = {"-h", "--help", "--config", "--name"}
+    everywhere = {"-h", "--help", "--config", "--name", "--theme"}
     return {name for action in command._actions for name in action.option_strings} - everywhere
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
-from engines.session.events import Actor, GateGiven, How, Reminded, Reminder, Result
+from engines.session.events import Actor, GateGiven, How, KeyboardTaken, Reminded, Reminder, Result, StepEnded
 from engines.session.plan import GateKind
 from tests.tui.driving import at_the_console
 from tests.tui.outsides import World, joined
@@ -142,6 +142,22 @@ async def test_ctrl_c_asks_first_whatever_is_on_the_screen() -> None:
         await operator.until(lambda: world.asked == [c.Stop("3.2")], "it is asked to stop")
 
 
+async def test_before_a_step_is_stopped_it_is_said_what_that_leaves_behind() -> None:
+    world = joined(Story().ready().approved().ran("3.2", "3.3").given("3.5").started("3.5"))
+    async with at_the_console(world) as operator:
+        await operator.sees("s stops it safely")
+        await operator.press("s")
+        await operator.sees("3.2 Maintenance mode on: take the application out of maintenance mode")
+        await operator.sees("The live database was not touched.")
+        assert operator.screen.startswith(" PRODUCTION  shop")
+        await operator.press("s")
+        await operator.sees("s does nothing here. y, Esc.")
+        assert world.asked == []
+        world.happens(StepEnded(step="3.5", result=Result.DONE))
+        await operator.press("y")
+        await operator.until(lambda: world.asked == [c.Stop("3.5")], "the step that was asked about is named")
+
+
 async def test_what_the_dialogue_asked_for_closes_it_when_it_has_happened() -> None:
     world = joined(Story().handed_over())
     assert world.runner is not None
@@ -187,12 +203,12 @@ async def test_another_backup_is_one_key_away_until_the_restore_has_begun() -> N
 async def test_a_reminder_is_said_and_a_keyboard_held_for_a_whole_shift_stands_in_the_header() -> None:
     world = joined(Story().stopped())
     async with at_the_console(world) as operator:
-        await operator.sees("operator ana")
+        await operator.sees("ana approved")
         world.happens(Reminded(Reminder.WAITING, "The application has been down for 10 min.", 600.0))
         await operator.sees("REMINDER: The application has been down for 10 min.")
         world.told.now += timedelta(hours=9)
         world.happens(Reminded(Reminder.KEYBOARD, "ana has held the keyboard for 9 h.", 9 * 3600.0))
-        await operator.sees("operator ana FOR 9 H")
+        await operator.sees("ana FOR 9 H")
 
 
 async def test_somebody_known_by_a_login_signs_off_without_a_name_and_typing_the_target() -> None:
@@ -207,3 +223,30 @@ async def test_somebody_known_by_a_login_signs_off_without_a_name_and_typing_the
         await operator.press("enter")
         await operator.until(lambda: bool(world.asked), "the runner is asked")
     assert world.asked[-1] == c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, olga.name)
+
+
+async def test_what_is_copied_is_the_exact_command_and_the_file_that_has_it_is_named() -> None:
+    async with at_the_console(joined(Story().ready().approved())) as operator:
+        await operator.sees("Next: 3.2")
+        await operator.press("y")
+        await operator.sees("What 3.2 does: in ")
+        await operator.sees("plan.toml. Copied, if tmux and the terminal pass it on.")
+        assert operator.console.clipboard.startswith("php artisan down --render=errors::503-maintenance")
+        await operator.press("5", "y")
+        await operator.sees("The record's path: /var")
+        assert operator.console.clipboard == str(FOLDER / "session.toml")
+    async with at_the_console(World()) as operator:
+        await operator.press("enter")
+        await operator.sees("2 of 7 VERIFIED")
+        await operator.press("y")
+        await operator.sees("The backup's path: /srv")
+        assert operator.console.clipboard.endswith("/shop-2026-11-22T19-00-00Z.sqlite")
+
+
+async def test_while_somebody_else_has_the_keyboard_enter_says_so_before_a_name_is_typed_in_vain() -> None:
+    told = Story().stopped().tell(KeyboardTaken(Actor("eva", "eva", console="c9"), "ana sleeps"))
+    async with at_the_console(joined(told)) as operator:
+        await operator.sees("eva has the keyboard; k takes it over.")
+        await operator.press("enter")
+        await operator.sees("eva holds the keyboard. Nothing was changed.")
+        assert operator.console.dialogue is None

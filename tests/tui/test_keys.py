@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from textual.binding import Binding
@@ -75,3 +77,10 @@ def test_a_step_that_is_not_configured_does_nothing_and_says_so_once() -> None:
 def test_a_blocked_key_is_in_brackets_not_only_dim() -> None:
     drawn = "".join(text for text, _ in key_line([Label("?", "help"), Label("s", "stop", "nothing runs")], 40))
     assert "(s stop)" in drawn
+
+
+def test_the_documentation_says_of_each_key_what_it_is_line_by_line() -> None:
+    page = (Path(__file__).parents[2] / "docs/plain.md").read_text()
+    table = page.partition("## What each key of the console is here")[2].partition("\n## ")[0]
+    told = set(re.findall(r"^\| `([^`]+)`", table, re.MULTILINE))
+    assert told == {key.shown for key in KEYS if not key.id.startswith("page-")} | {"1"}

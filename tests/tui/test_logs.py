@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from pathlib import Path
+
 from engines.errors import RestoreError
 from engines.session.client import LogPiece
+from engines.session.plan import log_name
+from tests.tui.driving import at_the_console
+from tests.tui.outsides import FakeRunner, World
+from tests.tui.story import Story
 from tui.logs import BEHIND, KEPT, LogReader
+from tui.outside import read_log
 
 
 class GrowingLog:
@@ -63,3 +72,53 @@ async def test_another_log_begins_anew() -> None:
     await reader.follow("b.log", log.read)
     assert reader.seen.file == "b.log"
     assert reader.seen.lines == ("one",)
+
+
+class Flooded(FakeRunner):
+    """Serves a real file, as a runner does."""
+
+    folder = Path()
+
+    async def log(self, file: str, offset: int) -> LogPiece:
+        return read_log(self.folder, file, offset)
+
+
+async def test_while_a_million_lines_come_every_key_is_answered_and_little_is_kept(tmp_path: Path) -> None:
+    told = Story().ready().approved().given("3.2").started("3.2")
+    step = told.state.step("3.2")
+    assert step is not None
+    runner = Flooded(told)
+    runner.folder = tmp_path
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / log_name(step.step)
+    log.write_text("line 0\n")
+    leave, pieces = threading.Event(), 0
+
+    def flood() -> None:
+        nonlocal pieces
+        block = "".join(f"20:05:42 row {number} of something was loaded\n" for number in range(10_000))
+        with log.open("a") as file:
+            while pieces < 100 and not leave.is_set():
+                file.write(block)
+                file.flush()
+                pieces += 1
+
+    writer = threading.Thread(target=flood)
+    slowest = 0.0
+    async with at_the_console(World(told=told, runner=runner)) as operator:
+        await operator.sees("3.2 Maintenance mode on is under way")
+        writer.start()
+        try:
+            while writer.is_alive() or operator.console.view.log.size < log.stat().st_size:
+                for key, seen in (("n", "A note for the post-mortem"), ("escape", "? help")):
+                    since = time.monotonic()
+                    await operator.press(key)
+                    await operator.sees(seen)
+                    slowest = max(slowest, time.monotonic() - since)
+        finally:
+            leave.set()
+            writer.join()
+        await operator.sees("row 9999 of something was loaded")
+        assert len(operator.console.view.log.lines) <= KEPT
+    assert pieces == 100
+    assert slowest < 2, f"a key took {slowest:.2f} s"

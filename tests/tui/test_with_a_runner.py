@@ -94,6 +94,8 @@ async def test_a_console_that_is_closed_leaves_the_step_running_and_another_one_
         await operator.sees("3.3 Replace is under way.")
         await operator.sees("50 %")
         await operator.press("s")
+        await operator.sees("Stop 3.3 Replace?")
+        await operator.press("y")
         await operator.sees("Stopped before anything was replaced.")
         (session.ground / "wait").unlink()
         await operator.press("r")

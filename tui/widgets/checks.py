@@ -19,12 +19,20 @@ _ORDER = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.WARN, Verdict.OK)
 
 
 def of_panel(state: SessionState, panel: Panel) -> list[CheckState]:
-    """The panel's checks, those that need somebody first."""
-    return sorted((known for known in state.checks.values() if known.check.panel is panel), key=_gravity)
+    """The panel's checks, those that need somebody first.
+
+    Of those that need nobody, on Validation the latest answers first: what the application's log and its health say
+    now stands above what was counted in the staged copy before going live.
+    """
+    known = [known for known in state.checks.values() if known.check.panel is panel]
+    blocking, rest = [check for check in known if check.blocks], [check for check in known if not check.blocks]
+    if panel is Panel.VALIDATION:
+        rest.sort(key=lambda check: check.at, reverse=True)
+    return blocking + sorted(rest, key=_gravity)
 
 
 def _gravity(known: CheckState) -> int:
-    return 0 if known.blocks else 1 if known.override else _ORDER.index(known.check.verdict) + 2
+    return 0 if known.override else _ORDER.index(known.check.verdict) + 1
 
 
 def _tally(known: Sequence[CheckState]) -> str:

@@ -1,9 +1,12 @@
-"""The two lines that every screen begins with: who and what is at stake, and how far the work is."""
+"""The two lines that every screen begins with: who and what is at stake, and how far the work is.
+
+A dialogue begins with the first of them: nobody types a target's name without seeing which one it is.
+"""
 
 from __future__ import annotations
 
-from rich.style import Style
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -11,24 +14,42 @@ from engines.session.events import How
 from engines.session.reminders import held_for, shift_of
 from engines.session.state import SessionState
 from tui.pages import NAMES, at_stake, marks, number
-from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
+from tui.theme import BAD, BOLD, DIM, PLAIN, REVERSE, style_of
 from tui.view import SESSION_PAGES, Line, Page, View
 from tui.widgets.cells import Line as Cells
 from tui.widgets.cells import Piece, fit, fit_end, strip, width_of
 
 _SHORT = {Page.READINESS: "Ready", Page.VALIDATION: "Valid", Page.HANDOVER: "Hand"}
 _ADDRESS = 1  # the rank of the address, which takes the room that is left
-_LEAST_ADDRESS = 12  # cells of an address that still tell something
+_LEAST_ADDRESS = 10  # cells of an address that still tell something
+_NARROW = 72  # columns from which the address has room beside incident and operator; the name tells the target too
 
 
 class Header(Widget):
-    DEFAULT_CSS = "Header { height: 2; background: $panel; }"
+    DEFAULT_CSS = """
+    Header { height: 2; background: $panel; dock: top; }
+    Header.-dialogue { height: 1; }
+    """
 
-    def __init__(self, page: Page) -> None:
+    class Wanted(Message):
+        """A dialogue has come up, and its header does not know yet what is at stake."""
+
+    def __init__(self, page: Page | None = None) -> None:
+        """`page` is None in a dialogue."""
         super().__init__(id="header")
         self._page = page
         self._view = View()
         self._about: tuple[str, str] = ("", "")
+        self.set_class(page is None, "-dialogue")
+
+    def on_mount(self) -> None:
+        if self._page is None:
+            self.post_message(self.Wanted())
+
+    def follow(self, page: Header) -> None:
+        """Say what the header of the page below says."""
+        self.tell(*page._about)
+        self.show(page._view)
 
     def show(self, view: View) -> None:
         before = self._line(0), self._line(1)
@@ -48,21 +69,25 @@ class Header(Widget):
 
     def _line(self, y: int) -> Cells:
         width = self.size.width
-        if y:
+        if y and self._page is not None:
             return stepper(self._view, self._page, width)
-        return stake(self._view, width) if self._view.state.begun else self._before(width)
+        begun = self._view.state.begun
+        line = stake(self._view, width) if begun else self._before(width)
+        environment = str(begun.environment) if begun else self._about[0]
+        return glaring(line, width) if environment == "production" else line
 
     def _before(self, width: int) -> Cells:
         environment, about = self._about
-        first: Cells = (
-            ((f" {environment.upper()} ", _badge(environment)), (" ", PLAIN)) if environment else (("", PLAIN),)
-        )
+        first: Cells = ((f" {environment.upper()} ", BOLD), (" ", PLAIN)) if environment else (("", PLAIN),)
         used = sum(width_of(text) for text, _ in first)
         return (*first, (fit(" " + about, width - used), PLAIN))
 
 
-def _badge(environment: str) -> Style:
-    return REVERSE if environment == "production" else BOLD
+def glaring(line: Cells, width: int) -> Cells:
+    """Production's line is a bright bar from edge to edge: nobody takes it for staging's, without colour either."""
+    (badge, _), *rest = line
+    used = sum(width_of(text) for text, _ in line)
+    return ((badge, BAD), *((text, REVERSE) for text, _ in rest), (fit("", width - used), REVERSE))
 
 
 def stake(view: View, width: int) -> Cells:
@@ -71,27 +96,17 @@ def stake(view: View, width: int) -> Cells:
     begun = state.begun
     if begun is None:
         return ()
-    environment = str(begun.environment)
-    parts: list[tuple[int, Piece]] = [
-        (0, (f" {environment.upper()} ", _badge(environment))),
-        (0, (str(begun.target.get("name", "")), BOLD)),
-        # A server's version is part of what it is; a file's engine its name tells.
-        (7 if begun.engine == "sqlite" else 4, (_engine(state), PLAIN)),
-        (_ADDRESS, ("", DIM)),
-        (3, (begun.incident_id, PLAIN)),
-        (6, (state.id[-4:], DIM)),
-        # That somebody else has the keys is not left out, however narrow the terminal is.
-        (5 if _is_mine(view) and not _is_long(view) else 0, (_keyboard(view), PLAIN)),
-        (2, _approval(view)),
-        (0, (_elapsed(view), PLAIN)),
-        (0, (str(view.line) if view.line is not Line.ALIVE else "", style_of(str(view.line)))),
-    ]
-    parts = [part for part in parts if part[1][0] or part[0] == _ADDRESS]
-    room = width - 1
-    address = at_stake(begun.engine, begun.address)
-    while _taken(parts) + min(_LEAST_ADDRESS, width_of(address)) + 2 > room and any(rank > 1 for rank, _ in parts):
+    narrow, room = width < _NARROW, width + 1  # the blanks after the last part may go
+    address = "" if narrow else at_stake(begun.engine, begun.address)
+    least = min(_LEAST_ADDRESS, width_of(address)) + 2 if address else 0
+    parts = _parts(view, short=narrow)
+    if _taken(parts) + least > room:
+        parts = _parts(view, short=True)
+    while _taken(parts) + least > room and any(rank > 1 for rank, _ in parts):
         worst = max(rank for rank, _ in parts)
         parts = [part for part in parts if part[0] != worst]
+    if not address:
+        parts = [part for part in parts if part[0] != _ADDRESS]
     left = max(room - _taken(parts) - 2, 0)
     line: list[Piece] = []
     for rank, (text, style) in parts:
@@ -102,6 +117,27 @@ def stake(view: View, width: int) -> Cells:
             if len(line) == 1:
                 line.append((" ", PLAIN))
     return tuple(line)
+
+
+def _parts(view: View, *, short: bool) -> list[tuple[int, Piece]]:
+    """What the first line says, each part with its rank: the highest is left out first, those of 0 never."""
+    state, begun = view.state, view.state.begun
+    if begun is None:
+        return []
+    parts: list[tuple[int, Piece]] = [
+        (0, (f" {begun.environment.upper()} ", BOLD)),
+        (0, (str(begun.target.get("name", "")), BOLD)),
+        # A server's version is part of what it is; a file's engine its name tells.
+        (7 if begun.engine == "sqlite" else 4, ("" if short and begun.engine == "sqlite" else _engine(state), PLAIN)),
+        (_ADDRESS, ("", DIM)),
+        (3, (begun.incident_id, PLAIN)),
+        # That somebody else has the keys is not left out, however narrow the terminal is.
+        (5 if _is_mine(view) and not _is_long(view) else 0, (_keyboard(view, short=short), PLAIN)),
+        (2, _approval(view)),
+        (0, (_elapsed(view), PLAIN)),
+        (0, (str(view.line) if view.line is not Line.ALIVE else "", style_of(str(view.line)))),
+    ]
+    return [part for part in parts if part[1][0] or part[0] == _ADDRESS]
 
 
 def _engine(state: SessionState) -> str:
@@ -123,13 +159,14 @@ def _elapsed(view: View) -> str:
     return f"T+{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
-def _keyboard(view: View) -> str:
+def _keyboard(view: View, *, short: bool) -> str:
     """Who works, and whose keys count where that is somebody else."""
     begun, holder = view.state.begun, view.state.keyboard
     if begun is None or holder is None:
         return ""
     long = f" FOR {held_for(view.state, view.now) / 3600:.0f} H" if _is_long(view) else ""
-    return f"operator {holder.name}{long}" if _is_mine(view) else f"{holder.name} HAS THE KEYS{long}"
+    who = holder.name if short else f"operator {holder.name}"
+    return f"{who}{long}" if _is_mine(view) else f"{holder.name} HAS THE KEYS{long}"
 
 
 def _is_long(view: View) -> bool:
@@ -159,23 +196,45 @@ def stepper(view: View, page: Page, width: int) -> Cells:
     if page is Page.START:
         return ((fit(" Reinstate: choose what to restore", width), BOLD),)
     found = marks(view)
-    names = dict(NAMES)
-    for shorten in (False, True):
-        if shorten:
-            names |= _SHORT
+    only_here = dict.fromkeys(SESSION_PAGES, "") | {page: NAMES[page]}
+    for names, gap in ((NAMES, " "), (NAMES, ""), (dict(NAMES) | _SHORT, ""), (only_here, "")):
         cells = [_step(there, names[there], found.get(there, ""), page) for there in SESSION_PAGES]
-        gap = "  " if sum(width_of(text) + 2 for text, _ in cells) < width else " "
-        if sum(width_of(text) + len(gap) for text, _ in cells) <= width:
+        line = [piece for text, style in cells for piece in ((text, style), (gap, PLAIN))]
+        used = sum(width_of(text) for text, _ in line)
+        if used + _least(view) <= width:
             break
-    line: list[Piece] = []
-    for text, style in cells:
-        line.append((text, style))
-        line.append((gap[1:], PLAIN))
-    return tuple(line)
+    return (*line, *_session(view, width - used))
+
+
+def _least(view: View) -> int:
+    """Cells of the shortest way to say which session it is, and that its runner answers."""
+    told = _sessions(view)
+    return min(width_of(words) for words in told) + 2 if told else 0
+
+
+def _session(view: View, room: int) -> Cells:
+    """Which session it is and whether its runner answers, at the end of the line: as much of it as there is room for.
+
+    That the runner is gone stands in the first line, however narrow the terminal is.
+    """
+    for told in _sessions(view):
+        if width_of(told) + 2 <= room:
+            return ((fit(f"{told} ", room, right=True), DIM),)
+    return ()
+
+
+def _sessions(view: View) -> tuple[str, ...]:
+    """The longest first; none while there is no session."""
+    if view.state.begun is None:
+        return ()
+    alive, name = view.line is Line.ALIVE, view.state.id[-4:]
+    if not alive:
+        return f"session {name}", name
+    return f"session {name}, runner alive", f"{name} runner alive", f"{name} alive"
 
 
 def _step(there: Page, name: str, mark: str, page: Page) -> Piece:
-    words = f"{number(there)} {name}{' ' + mark if mark else ''}"
+    words = " ".join(word for word in (str(number(there)), name, mark) if word)
     if there is page:
         return f"[{words}]", REVERSE
     return f" {words} ", BOLD if mark == "▶" else PLAIN

@@ -15,7 +15,7 @@ from tui.widgets.log import LogPane
 
 _LEAST = 4  # rows of a text that scrolls: two of them are its rules
 
-FRAME = 4  # rows of a dialogue that are neither text nor questions: its border, its title, a blank
+FRAME = 5  # rows of a dialogue that are neither text nor questions: its header, border and title, a blank
 _WIDEST = 76  # cells of a dialogue that does not take the whole width
 
 

@@ -130,7 +130,7 @@ class Rows(Quiet):
         return max(self.size.height - self._heads, 1)
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self._keys) + self._heads)
+        self.virtual_size = Size(self.size.width, max(len(self._keys), 1) + self._heads)
         top = int(self.scroll_y)
         if self._index < top:
             top = self._index
