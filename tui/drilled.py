@@ -14,10 +14,26 @@ NO_PROOF = "✗"  # a drill that did not prove its backup
 
 def told(one: Drilled, now: datetime) -> str:
     """`restored in a drill 2 d 1 h ago in 4:10`."""
-    ago = span(max((now - one.at).total_seconds(), 0))
+    ago = _ago(one, now)
     if one.outcome is Outcome.PROVEN:
-        return f"restored in a drill {ago} ago" + (f" in {duration(one.seconds)}" if one.seconds is not None else "")
-    return f"did NOT restore in a drill {ago} ago: {one.reason}"
+        return f"restored in a drill {ago}" + (f" in {duration(one.seconds)}" if one.seconds is not None else "")
+    return f"did NOT restore in a drill {ago}: {one.reason}"
+
+
+def summary(found: Sequence[Drilled], now: datetime) -> str:
+    """The last drill of a target, and the last proof where that is another one: short. `found` is newest first."""
+    over = [one for one in found if one.outcome is not Outcome.UNDER_WAY]
+    if not over:
+        return "its first drill is under way"
+    proven = next((one for one in over if one.outcome is Outcome.PROVEN), None)
+    if over[0] is proven:
+        return told(proven, now)
+    last = f"last drill {outcome(over[0])} {_ago(over[0], now)}"
+    return f"{last}; proven {_ago(proven, now)}" if proven else f"{last}; none has proved a backup"
+
+
+def _ago(one: Drilled, now: datetime) -> str:
+    return f"{span(max((now - one.at).total_seconds(), 0))} ago"
 
 
 def with_proof(evidence: str, proof: Drilled | None, now: datetime) -> str:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from engines.recipes.drills.outcome import Outcome
 from tests.engines.recipes.drills_of import AT, drill_of
-from tui.drilled import bars, chart, told
+from tui.drilled import bars, chart, summary, told
 
 
 def test_a_backups_proof_is_told_with_its_age_and_how_long_it_took() -> None:
@@ -35,3 +35,12 @@ def test_a_target_of_which_nothing_is_proven_says_so() -> None:
         "RPO  ✗  nothing is proven",
     )
     assert tuple(chart(())) == ()
+
+
+def test_the_last_drill_is_told_before_an_older_proof() -> None:
+    now = AT + timedelta(hours=7)
+    assert summary((drill_of(), drill_of(1)), now) == "restored in a drill 7 h ago in 4:10"
+    bad = drill_of(0, Outcome.NOT_PROVEN)
+    assert summary((bad, drill_of(1)), now) == "last drill NOT PROVEN 7 h ago; proven 1 d 7 h ago"
+    assert summary((bad,), now) == "last drill NOT PROVEN 7 h ago; none has proved a backup"
+    assert summary((drill_of(0, Outcome.UNDER_WAY),), now) == "its first drill is under way"
