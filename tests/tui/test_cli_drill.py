@@ -150,6 +150,7 @@ def test_a_drill_proves_a_backup_and_touches_nothing_of_the_live_target(
     # Restores do not see it; by its name it is found.
     assert night.typed("sessions").out == "No sessions yet.\n"
     is_one_clear_error(night.typed("show"), USAGE)
+    assert ": DRILL sqlite " in said.err
     assert "DRILL" in night.typed("report", night.session.name).out
     assert json.loads(night.typed("drills", "--json").out)[0]["session"] == night.session.name
     assert "proven" in night.typed("drills", "box").out
