@@ -22,6 +22,7 @@ from engines.errors import Refused
 from engines.text import drawable
 
 _LARGEST = 1 << 20  # bytes
+_LONGEST = 2000  # characters of a line that are quoted
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _ABOUT = re.compile(r"\b(restore[sd]?|recover(?:y|ies|ed)|drills?|incidents?)\b", re.IGNORECASE)
 _ITEM = re.compile(rf"^(?P<mark>\s*[-*+] (?:\[[xX]\] )?)(?P<date>{_DATE})\b(?P<rest>.*)$")
@@ -52,11 +53,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The file as it is and as it would be. Both digests are the same where the line is there already."""
+    """The file as it is and as it would be. Both are the same where nothing has to change."""
 
     path: Path
     old: bytes
     new: bytes
+    line: str  # what stands there about it, or would, as it is written; empty where a date that is not older stands
 
     @property
     def old_sha256(self) -> str:
@@ -77,7 +79,8 @@ def proposed(path: Path, line: Line) -> Edit:
     content, _ = _read(path)
     text = content.decode()
     if line.session in text:
-        return Edit(path, content, content)
+        there = next(one for one in text.splitlines() if line.session in one)
+        return Edit(path, content, content, _quoted(there))
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.split(end)
     if any("\n" in one or "\r" in one for one in lines):
@@ -85,7 +88,13 @@ def proposed(path: Path, line: Line) -> Edit:
     found = _in_table(lines, line) or _in_list(lines, line) or _in_last(lines, line)
     if found is None:
         raise _odd(path, "neither a table with a date column, nor a list with dates, nor a last date is in it")
-    return Edit(path, content, end.join(found).encode())
+    added = next((one for one in found if one not in lines), "")
+    return Edit(path, content, end.join(found).encode(), _quoted(added))
+
+
+def _quoted(line: str) -> str:
+    """As it is written, unless somebody has written a book on one line."""
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
 
 
 def write(path: Path, line: Line, old_sha256: str, new_sha256: str) -> Edit:
@@ -259,7 +268,7 @@ def _in_last(lines: Sequence[str], line: Line) -> list[str] | None:
         return None
     at, found = items[0]
     if found["date"] >= line.day.isoformat() and re.fullmatch(_DATE, found["date"]):
-        return list(lines)  # a later one is there
+        return list(lines)  # one that is not older is there
     return [*lines[:at], f"{found['before']}{line.day.isoformat()}{found['after']}", *lines[at + 1 :]]
 
 

@@ -18,6 +18,7 @@ from engines.drilling import Drill
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
+from engines.surroundings import Tickets
 from engines.targets import LARAVEL, Application, Environment, Framework, JournalMode, MysqlTarget, SqliteTarget, Target
 from engines.trusted_file import read_text, safe_path, toml_table
 from engines.values import WrongValue, day, positive
@@ -148,6 +149,9 @@ class Config:
 
     review: Review = field(default_factory=Review)
     """Until when the incident is reviewed: `[review]`."""
+
+    tickets: Tickets | None = None
+    """Where follow-ups are filed as issues: `[tickets]`. Default: nowhere, and a ticket's number is typed."""
 
     theme: Look = Look.DARK
     """The console's colours: dark or high-contrast. `--theme` goes before it; NO_COLOR takes all colour away."""

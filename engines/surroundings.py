@@ -1,13 +1,15 @@
-"""What stands around an application, as configured: the machines it runs on, and the workflow that deploys it."""
+"""What stands around an application, as configured: its machines, the workflow that deploys it, where tickets are."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from engines.tables import Fault
 from engines.values import WrongValue, positive, url
 
 _ADDRESS = re.compile(r"(?:[A-Za-z_][A-Za-z0-9._-]*@)?[A-Za-z0-9](?:[A-Za-z0-9.:_-]*[A-Za-z0-9])?")
@@ -110,3 +112,35 @@ class GitHub:
     @property
     def has_token(self) -> bool:
         return self.token_file is not None or self.token_variable is not None
+
+
+def _label(written: object) -> None:
+    if not str(written).strip() or "," in str(written) or len(str(written)) > 50:
+        raise WrongValue("is no label.", 'Write one like "restore": without a comma, 50 characters at the most.')
+
+
+@dataclass(frozen=True, slots=True)
+class Tickets:
+    """The repository on GitHub in which follow-ups are filed as issues, and the token that may file them."""
+
+    repository: str = field(metadata={"check": _repository, "example": '"owner/name"'})
+    """The repository, as owner/name. Who can read it can read the follow-ups."""
+
+    token_file: Path | None = field(default=None, metadata={"check": _absolute})
+    """A file of mode 0600 that holds nothing but the token."""
+
+    token_variable: str | None = field(default=None, metadata={"check": _variable})
+    """The environment variable that holds the token, instead of a file."""
+
+    labels: tuple[str, ...] = field(default=(), metadata={"check": _label, "example": '["restore"]'})
+    """The labels that each issue gets. GitHub drops them silently where the token's user may not push."""
+
+    api: str = field(default="https://api.github.com", metadata={"check": _api})
+    """The address of the API. A GitHub Enterprise server's is https://HOST/api/v3."""
+
+    timeout: timedelta = field(default=timedelta(seconds=20), metadata={"check": positive})
+    """How long one answer of the API may take. Nothing waits for it."""
+
+    def wrong(self) -> Iterator[Fault]:
+        if self.token_file is None and self.token_variable is None:
+            yield "token_file", "or token_variable must be given.", "Write one of them."

@@ -9,12 +9,14 @@ from textual.reactive import var
 from textual.screen import Screen
 
 from engines.session.authority import names_for
+from engines.session.events import Filing
 from engines.session.followups import FollowUp, follow_ups
 from engines.session.moves import left_behind
 from engines.session.notices import unsent
 from engines.session.plan import GateKind
 from engines.session.record import loss, objectives, record
 from engines.session.state import SessionState, StepState
+from engines.session.tickets import Ticket, not_filed, outcome
 from engines.text import both_zones, duration, parse_stamp, span
 from tui.keys import Pressed, bindings
 from tui.pages import LIVE
@@ -56,7 +58,12 @@ class HandoverScreen(Screen[None]):
         loose = sum(not (one.owner and one.due) for one in found)
         self.query_one(Rows).show(
             [one.key for one in found],
-            lambda index, width: follow_up_line(found[index], width),
+            lambda index, width: follow_up_line(
+                found[index],
+                width,
+                view.state.tickets.get(found[index].key),
+                ended=view.state.ended is not None,
+            ),
             note=f"{loose} without owner or date" if loose else "",
         )
         show_frame(self, PAGE, view, self.subject)
@@ -74,16 +81,31 @@ class HandoverScreen(Screen[None]):
 
 
 _DUE, _OWNER = 11, 12  # cells of a date and of a name
+_TICKET = 12  # cells of a ticket that somebody typed
 
 
-def follow_up_line(one: FollowUp, width: int) -> Line:
-    """The date, who does it, and what."""
-    task = f"{one.task}{f' ({one.ticket})' if one.ticket else ''}"
+def follow_up_line(one: FollowUp, width: int, tried: Ticket | None = None, *, ended: bool = False) -> Line:
+    """The date, who does it, its ticket, and what."""
+    mark, wary = _ticket(one, tried, ended=ended)
+    shown = f"{mark} " if mark else ""
     return (
         (fit(one.due or "no date", _DUE), PLAIN if one.due else WARY),
         (fit(one.owner or "nobody yet", _OWNER), PLAIN if one.owner else WARY),
-        (fit(task, width - _DUE - _OWNER), PLAIN),
+        (shown, WARY if wary else PLAIN),
+        (fit(one.task, width - _DUE - _OWNER - len(shown)), PLAIN),
     )
+
+
+def _ticket(one: FollowUp, tried: Ticket | None, *, ended: bool) -> tuple[str, bool]:
+    """What is shown of its ticket, before the task that may be cut; and is it something to look at?"""
+    if one.ticket:
+        number = f"#{tried.number}" if tried is not None and one.ticket == tried.address else one.ticket
+        return (number if len(number) <= _TICKET else f"…{number[-_TICKET:]}"), False
+    if tried is None:
+        return "", False
+    if tried.result is None and not ended:
+        return "filing …", False
+    return ("NOT FILED" if tried.result is Filing.NOT_FILED else "FILED?"), True
 
 
 def told(view: View) -> Iterator[Piece]:
@@ -102,6 +124,7 @@ def told(view: View) -> Iterator[Piece]:
         yield from _listed("Changed, and not put back so far", left_behind(state))
     yield from _listed("Deviations", (f"{d.what}. {d.by}: {d.reason}" for d in state.deviations), "none")
     yield from _told_to(state)
+    yield from _tickets(state)
     yield from _listed("Notes", (f"{n.at:%H:%M} {n.actor.name}: {n.text}" for n in state.notes), "none; n writes one")
 
 
@@ -179,6 +202,21 @@ def _told_to(state: SessionState) -> Iterator[Piece]:
     yield f"Messages: {sent} sent" + (f", {len(failed)} NOT SENT (m tries again)" if failed else ""), BOLD
     for notice, channel, why in failed:
         yield f"  NOT SENT {notice.about} to {channel}: {why}", WARY
+
+
+def _tickets(state: SessionState) -> Iterator[Piece]:
+    """What is filed as issues, and first what is not, and why."""
+    if not state.tickets:
+        return
+    failed = list(not_filed(state))
+    again = "i tries again" if state.ended is None else f"reinstate tickets {state.id}"
+    waits = any(one.result is not None or state.ended is not None for _, one in failed)
+    filed = sum(one.filed for one in state.tickets.values())
+    yield f"Tickets: {filed} filed" + (f", {len(failed)} not ({again})" if waits else ""), BOLD
+    for one, ticket in failed:
+        yield f"  {one.key}: {outcome(state, ticket)}", WARY if ticket.result is not None else PLAIN
+        if ticket.hint:
+            yield f"    {ticket.hint}", DIM
 
 
 def _listed(heading: str, lines: Iterable[str], nothing: str = "") -> Iterator[Piece]:

@@ -22,12 +22,12 @@ from engines.session import store
 from engines.session.authority import is_own, names_for
 from engines.session.client import Client, connect
 from engines.session.events import Actor, How
-from engines.session.moves import DEFAULT_WINDOW, Ask, AskKind, Wait, check_command, next_move
+from engines.session.moves import DEFAULT_WINDOW, Ask, AskKind, Wait, check_command, next_move, overriding
 from engines.session.plan import GateKind
 from engines.session.sockets import one_served
 from engines.session.ssh_keys import LARGEST
 from engines.session.state import SessionState
-from engines.session.statement import Signable, stated, until_of
+from engines.session.statement import Signable, seen_in, stated, until_of
 from engines.text import clock, drawable, parse_stamp, stamp, utc_now
 from tui.narration import check_line, grid_lines, header, plan_lines
 from tui.output import out, tell
@@ -109,7 +109,7 @@ def _wanted(arguments: argparse.Namespace, state: SessionState, *, signing_off: 
     if not signing_off and arguments.override:
         if not arguments.reason:
             raise UsageError("An override needs a reason. Nothing was changed.", "--reason TEXT")
-        return c.Override(arguments.override, typed, arguments.reason)
+        return overriding(state, arguments.override, typed, arguments.reason)
     move = next_move(state, utc_now())
     ask = move.ask if isinstance(move, Wait) else None
     if signing_off and ask is not None and ask.kind is AskKind.SIGN_OFF:
@@ -141,6 +141,8 @@ def _print(client: Client, command: Signable) -> int:
 
 async def _bring(arguments: argparse.Namespace, client: Client, command: Signable) -> int:
     text, armoured = _signed_text(arguments.signature)
+    if isinstance(command, c.Override):  # what was read when it was printed, whatever the check says by now
+        command = replace(command, seen=seen_in(text, command.check))
     await client.do(replace(command, signature=c.Signature(armoured, until_of(text))))
     _done(client.state, command)
     return DONE

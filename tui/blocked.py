@@ -12,7 +12,7 @@ from engines.recipes.mysql.until import until_of
 from engines.session import commands as c
 from engines.session.authority import check_may, is_own, may_break_glass, names_for
 from engines.session.events import Actor, How
-from engines.session.moves import AskKind, check_command, check_keyboard, needs_keyboard
+from engines.session.moves import AskKind, check_command, check_filing, check_keyboard, needs_keyboard, overriding
 from engines.session.plan import GateKind
 from engines.session.state import SessionState
 from tui.view import Line, View
@@ -39,6 +39,8 @@ _NEEDS_RUNNER = frozenset(
         "new-follow-up",
         "checklist",
         "send-again",
+        "file",
+        "file-all",
     },
 )
 
@@ -59,6 +61,8 @@ def blocked(key: str, view: View, subject: str) -> str:
         return ""
     if key == "until" and (reason := _nothing_after(view.state)):
         return reason
+    if key in ("file", "file-all") and view.line is Line.OVER:
+        return _filed_later(view.state)
     if view.line is not Line.ALIVE:
         return _line(view.line)
     command = _command(key, view, subject)
@@ -133,7 +137,7 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
         case "approve":
             return c.Approve(state.plan_digest, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "override":
-            return c.Override(subject, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
+            return overriding(state, subject, _somebody(view, Role.COMMANDER), _TO_BE_TYPED)
         case "answer":
             return c.Answer(subject, True, _somebody(view, Role.OWNER)) if subject in state.checks else _NONE_TRIED
         case "follow-up":
@@ -144,6 +148,10 @@ def _command(key: str, view: View, subject: str) -> c.Command | str:
             return c.Checklist("", "")
         case "send-again":
             return c.SendAgain()
+        case "file":
+            return c.FileTickets((subject,)) if subject else "There is no follow-up yet. t writes one down."
+        case "file-all":
+            return c.FileTickets()
         case "stop":
             return c.Stop(state.running.id if state.running else "")
         case "skip":
@@ -171,6 +179,15 @@ def _somebody(view: View, role: Role) -> str:
     alone = state.begun is not None and state.begun.approval.get("asserted") is False and may_break_glass(state)
     listed = sorted(names_for(state, role), key=lambda name: is_own(state, name) is not alone)
     return listed[0] if listed else _TO_BE_TYPED
+
+
+def _filed_later(state: SessionState) -> str:
+    """A session that is over has no runner that could file anything; a command does it."""
+    try:
+        check_filing(state, ())
+    except Refused as error:
+        return f"{error.message} {error.hint}"
+    return f"The session is over. What has no ticket is filed by: reinstate tickets {state.id}"
 
 
 def _line(line: Line) -> str:

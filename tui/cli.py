@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     made = _session_of(command("abandon", "end a session as it stands"))
     made.add_argument("--reason", required=True, help="why; it goes into the record")
     _session(command("notify", "send again what people were to be told and did not arrive"))
+    made = _session(command("tickets", "file a session's follow-ups as issues on GitHub"))
+    made.add_argument("--only", action="append", default=[], metavar="KEY", help="this follow-up, as todo-1")
     _saying(command("approve", "approve a session's plan from your own login, or accept a risk that it states"))
     _saying(command("sign-off", "sign a session off from your own login"))
     command("sessions", "list the sessions", json=True)

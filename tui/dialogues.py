@@ -11,18 +11,19 @@ from engines.people import Role
 from engines.session import commands as c
 from engines.session.answers import bare, is_functional
 from engines.session.authority import may_break_glass, names_for
-from engines.session.events import How
+from engines.session.events import Filing, How
 from engines.session.followups import FollowUp, follow_ups
-from engines.session.moves import Ask, AskKind, blocking_checks, left_behind
+from engines.session.moves import Ask, AskKind, blocking_checks, left_behind, overriding
 from engines.session.plan import GateKind, Step
 from engines.session.state import SessionState
+from engines.session.tickets import body_of, tickets_of, title_of, to_be_filed
 from engines.text import both_zones, duration, parse_stamp, span
 from screens.modals.form import Field, Form
 from screens.modals.question import Answer, Question
 from tui.answers import has_passed
 from tui.blocked import blocked
 from tui.keys import ALWAYS, keys_of
-from tui.narration import plan_lines
+from tui.narration import plan_lines, unchanged_checklist
 from tui.pages import STAGED, at_stake
 from tui.view import Page, View
 from tui.widgets.grid import tally
@@ -85,7 +86,7 @@ def override(view: View, check: str) -> Form:
         (known.evidence, known.hint, "", "It goes into the record as a deviation, with the name and the reason."),
         (_who(view, Role.COMMANDER), Field(REASON, "Why it may go on")),
         "overrides this check",
-        lambda typed: c.Override(check, _named(view, typed), typed[REASON].strip()),
+        lambda typed: overriding(view.state, check, _named(view, typed), typed[REASON].strip()),
     )
 
 
@@ -129,10 +130,32 @@ def follow_up(view: View, key: str = "") -> Form:
     )
 
 
+def tickets(view: View, keys: tuple[str, ...]) -> Question:
+    """What is filed, and where, before it is sent: others can read it there."""
+    state, conf = view.state, tickets_of(view.state.begun)
+    wanted = to_be_filed(state, keys)
+    chosen = [one for one in follow_ups(state) if one.key in wanted]
+    loose = sum(not (one.owner and one.due) for one in chosen)
+    lines = [f"{conf.repository if conf else ''}: whoever can read it can read this.", ""]
+    if len(chosen) == 1:
+        title, count = "File this follow-up as an issue?", "file it"
+        lines += [title_of(chosen[0]), "", *body_of(state, chosen[0]).split("\n")]
+    else:
+        title, count = f"File {len(chosen)} follow-ups as issues?", f"file all {len(chosen)}"
+        lines += [title_of(one) for one in chosen]
+    lines.append("")
+    if loose:
+        lines.append(f"{loose} without owner or date. Esc, then f, gives it one first.")
+    tried = [state.tickets[one.key] for one in chosen if one.key in state.tickets]
+    if any(one.result is Filing.UNKNOWN for one in tried):
+        lines.append("Of one it is not known whether it is there: it is looked for first, and never filed twice.")
+    return Question(title, tuple(lines), (Answer("y", count, "file"),))
+
+
 def checklist(edit: Edit) -> Question:
     """The change to the security checklist, before it is written."""
     if not edit.diff():
-        lines: tuple[str, ...] = (str(edit.path), "", "The line about this session is there already.")
+        lines: tuple[str, ...] = (str(edit.path), "", f"It {unchanged_checklist(edit.line)}.")
         return Question("The security checklist", lines, (Answer("enter", "note that in the record", "write"),))
     lines = (str(edit.path), "", *edit.diff(), "", "Nothing is written before you say so.")
     return Question("Write this into the security checklist?", lines, (Answer("y", "write it", "write"),))

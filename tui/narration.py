@@ -33,10 +33,13 @@ from engines.session.events import (
     StepSkipped,
     StepStarted,
     StopAsked,
+    TicketsAsked,
+    TicketTried,
     UndoAsked,
 )
 from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
+from engines.session.tickets import outcome
 from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size, span
 from tui.pages import at_stake, badge, taken_up
 
@@ -77,9 +80,15 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
         case FollowUpSet(task=task, owner=owner, due=due):
             yield f"Follow-up: {task} ({owner or 'nobody yet'}, {due or 'no date'})"
         case ChecklistEdited(path=path, line=text, old_sha256=old, new_sha256=new):
-            yield f"{path}: {'has' if old == new else 'has now'} the line {text}"
+            yield f"{path}: {unchanged_checklist(text) if old == new else f'has now the line {text}'}"
         case NoticeSent(about=about, channel=channel, ok=ok, reason=reason):
             yield f"Told {channel}: {about}" if ok else f"NOT SENT to {channel}: {about}. {reason}"
+        case TicketsAsked(keys=keys, actor=actor):
+            yield f"To be filed as issues, asked by {actor.name}: {', '.join(keys)}"
+        case TicketTried(key=key, hint=hint):
+            yield f"{key}: {outcome(state, state.tickets[key])}"
+            if hint:
+                yield f"  {hint}"
         case Approved(actor=actor, until=until, break_glass=why):
             yield f"Approved by {actor.name} ({actor.how}), until {clock(parse_stamp(until))}"
             if why:
@@ -116,6 +125,11 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
             yield from (f"  left as it is: {line}" for line in left)
         case _:
             return
+
+
+def unchanged_checklist(line: str) -> str:
+    """Why nothing had to change in the security checklist."""
+    return f"has the line {line}" if line else "has a date that is not older: nothing had to change"
 
 
 def check_line(check: Check) -> str:

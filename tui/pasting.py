@@ -23,6 +23,7 @@ COMMANDS = (
     "sessions",
     "show",
     "sign-off",
+    "tickets",
     "transactions",
     "undo",
     "verify",

@@ -21,14 +21,15 @@ from engines.session.authority import is_own, may_break_glass
 from engines.session.client import Client, Gone, Said, Trouble, connect
 from engines.session.events import Ending, Entry, How
 from engines.session.followups import FollowUp, checklist_line, checklist_path, follow_ups
-from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move
+from engines.session.moves import Ask, AskKind, Wait, blocking_checks, left_behind, next_move, overriding
 from engines.session.notices import unsent
 from engines.session.plan import GateKind, log_name
 from engines.session.store import living_socket
+from engines.session.tickets import fileable, not_filed, tickets_of, title_of
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
 from tui.answers import Answers, FromFile, has_passed
-from tui.narration import header, plan_lines, sentences
+from tui.narration import check_line, header, plan_lines, sentences, unchanged_checklist
 from tui.output import out
 from tui.pasting import pasted
 
@@ -131,6 +132,8 @@ class _Driver:
             out(pasted(f"The runner is gone. See what is true: reinstate resume {state.id}", self._config))
             return 1
         out(f"Report: {self._client.folder / 'report.md'}")
+        if any(not_filed(state)):
+            out(pasted(f"Not every ticket is filed. Again: reinstate tickets {state.id}", self._config))
         return 1 if state.ended.how in (Ending.ABANDONED, Ending.FAILED) else 0
 
     def _tell(self, item: Said) -> None:
@@ -206,6 +209,8 @@ class _Driver:
                 return await self._follow_up(ask)
             case "c" if ask.kind is AskKind.SIGN_OFF:
                 return await self._checklist(ask)
+            case "i" if ask.kind is AskKind.SIGN_OFF and self._files:
+                return await self._tickets(ask)
             case "m" if unsent(self._client.state):
                 return c.SendAgain()
             case "b" if self._choosing is not None:
@@ -239,6 +244,8 @@ class _Driver:
             keys = keys.replace("o override, ", "")
         if any(map(is_functional, ask.checks)):
             keys = f"f answer what the owner tried, {keys}"
+        if ask.kind is AskKind.SIGN_OFF and self._files:
+            keys = f"{keys}, i file tickets"
         if unsent(self._client.state):
             keys = f"{keys}, m send again"
         if self._is_watching():
@@ -283,8 +290,14 @@ class _Driver:
 
     async def _override(self, ask: Ask) -> c.Command:
         check = await self._ask(f"Which check ({', '.join(ask.checks)}): ", ask, "check")
+        check = check or ask.checks[0]
+        seen = (
+            self._client.state
+        )  # what was said on the way here; a recheck from elsewhere may come while this is typed
+        if check in seen.checks:
+            out(f"  {drawable(check_line(seen.checks[check].check))}")
         name = await self._name(ask, Role.COMMANDER)
-        return c.Override(check or ask.checks[0], name, await self._ask("Why does it go on? ", ask, "reason"))
+        return overriding(seen, check, name, await self._ask("Why does it go on? ", ask, "reason"))
 
     async def _answer(self, ask: Ask) -> c.Command | None:
         tried = [name for name in ask.checks if is_functional(name)]
@@ -309,6 +322,22 @@ class _Driver:
         due = await self._ask("Until when (2026-11-27): ", ask, "due")
         return c.FollowUp(key, task or before.task, owner or before.owner, due or before.due, before.ticket)
 
+    @property
+    def _files(self) -> bool:
+        return tickets_of(self._client.state.begun) is not None and bool(fileable(self._client.state))
+
+    async def _tickets(self, ask: Ask) -> c.Command | None:
+        state, conf = self._client.state, tickets_of(self._client.state.begun)
+        for one in fileable(state):
+            out(f"  {one.key}: {drawable(title_of(one))}")
+        named = await self._ask("Which (Enter: all of them): ", ask, "follow_up")
+        where = drawable(conf.repository) if conf else ""
+        said = await self._ask(f"File as issues in {where}, where others can read it (yes or no): ", ask, "passed")
+        if said.strip().casefold() in ("yes", "y"):
+            return c.FileTickets(tuple(named.replace(",", " ").split()))
+        out("Nothing was filed.")
+        return None
+
     async def _checklist(self, ask: Ask) -> c.Command | None:
         state = self._client.state
         if not checklist_path(state):
@@ -320,7 +349,7 @@ class _Driver:
             out(f"REFUSED: {drawable(error.message)}")
             out(f"  {drawable(error.hint)}")
             return None
-        for line in edit.diff() or ("The line about this session is there already.",):
+        for line in edit.diff() or (f"It {unchanged_checklist(edit.line)}.",):
             out(f"  {drawable(line)}")
         if not await self._confirms(ask):
             return None

@@ -56,6 +56,9 @@ def press(console: Console, key: str, subject: str) -> None:
             console.form(dialogues.answer(view, subject))
         case "follow-up" | "new-follow-up":
             console.form(dialogues.follow_up(view, subject if key == "follow-up" else ""))
+        case "file" | "file-all":
+            keys = (subject,) if key == "file" else ()
+            console.question(dialogues.tickets(view, keys), lambda _: console.ask(c.FileTickets(keys)))
         case "send-again":
             console.ask(c.SendAgain())
         case "checklist":

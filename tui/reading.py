@@ -27,6 +27,7 @@ from engines.session import verify as verifying
 from engines.session.plan import digest
 from engines.session.record import record
 from engines.session.ssh_keys import Signers
+from engines.session.tickets import not_filed, outcome
 from engines.targets import Target
 from engines.text import clock, drawable, duration, size, span, stamp, utc_now
 from tui.drilled import with_proof
@@ -98,6 +99,8 @@ def show(arguments: argparse.Namespace) -> int:
     for grid in state.grids.values():
         for line in grid_lines(grid):
             out("  " + drawable(line))
+    for one_follow_up, ticket in not_filed(state):
+        out(drawable(f"  {one_follow_up.key}: {outcome(state, ticket)}"))
     for deviation in state.deviations:
         out(drawable(f"  DEVIATION {clock(deviation.at)} {deviation.what}, {deviation.by}: {deviation.reason}"))
     return 0

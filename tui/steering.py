@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,12 @@ from engines.session import commands as c
 from engines.session import store
 from engines.session.client import connect
 from engines.session.events import Actor
-from engines.session.moves import Ask, AskKind, left_behind
+from engines.session.moves import Ask, AskKind, check_filing, left_behind
 from engines.session.notices import unsent
 from engines.session.plan import PlanKind
 from engines.session.sockets import one_served
+from engines.session.state import SessionState
+from engines.session.tickets import outcome, to_be_filed
 from engines.targets import MysqlTarget, Target
 from engines.text import drawable
 from tui.answers import Answers, FromFile, Typed, read_answers
@@ -34,6 +37,7 @@ from tui.plain import Choosing, drive, up_to_when
 
 if TYPE_CHECKING:
     from engines.demo.sandbox import Sandbox
+    from engines.session.runner import Runner
 
 
 def privileged() -> bool:
@@ -160,23 +164,49 @@ def notify(arguments: argparse.Namespace) -> int:
         return 0
     if not unsent(known.state):
         raise Refused("Nothing is unsent, so nothing was sent.", f"Read it: reinstate show {known.id}.")
-    # here: only this command needs a recipe and a runner in its own process
-    from engines.recipes.run import recipe_for
-    from engines.session.runner import Runner
-
-    claim = store.claim_runner(known.folder)
-    try:
-        begun = known.state.begun
-        assert begun is not None  # noqa: S101 - readable() refused a session that never began
-        runner = Runner(known.folder, recipe_for(begun))
+    with _of_ended(known.folder, known.state) as runner:
         runner.send_again(Actor(operator_name(arguments), sessions.account()))
-    finally:
-        os.close(claim)
     left = unsent(runner.state)
     for notice, channel, why in left:
         out(f"NOT SENT {notice.about} to {drawable(channel)}: {drawable(why)}")
     out("All is sent." if not left else f"{len(left)} not sent.")
     return 1 if left else 0
+
+
+def tickets(arguments: argparse.Namespace) -> int:
+    """File follow-ups as issues, also once the session is over. Exit code 1 where something is not filed."""
+    known = readable(arguments)
+    store.refuse_untrusted(known.folder, privileged=privileged())
+    keys = tuple(arguments.only)
+    if known.state.ended is None:
+        asyncio.run(_ask(known.folder, operator_name(arguments), c.FileTickets(keys)))
+        out(f"It is being filed. What became of it: reinstate show {known.id}")
+        return 0
+    check_filing(known.state, keys)
+    wanted = to_be_filed(known.state, keys)
+    with _of_ended(known.folder, known.state) as runner:
+        runner.file_tickets(wanted, Actor(operator_name(arguments), sessions.account()))
+    tried = {key: runner.state.tickets[key] for key in wanted}
+    for key, one in tried.items():
+        out(drawable(f"{key}: {outcome(runner.state, one)}"))
+        if one.hint:
+            out(drawable(f"  {one.hint}"))
+    return 0 if all(one.filed for one in tried.values()) else 1
+
+
+@contextmanager
+def _of_ended(folder: Path, state: SessionState) -> Iterator[Runner]:
+    """A runner in this process, for what may still be said of a session that is over."""
+    # here: only these commands need a recipe and a runner in their own process
+    from engines.recipes.run import recipe_for
+    from engines.session.runner import Runner
+
+    claim = store.claim_runner(folder)
+    try:
+        assert state.begun is not None  # noqa: S101 - readable() refused a session that never began
+        yield Runner(folder, recipe_for(state.begun))
+    finally:
+        os.close(claim)
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -358,5 +388,6 @@ COMMANDS = {
     "undo": undo,
     "abandon": abandon,
     "notify": notify,
+    "tickets": tickets,
     "demo": demo,
 }

@@ -14,6 +14,7 @@ from engines.application.github import NotDone
 from engines.checks import Check, Panel
 from engines.errors import RestoreError
 from engines.people import Role
+from engines.recipes import used
 from engines.session.plan import Gate, GateKind
 from engines.session.work import Work
 from engines.surroundings import GitHub
@@ -73,6 +74,7 @@ def turn(work: Work, application: Application, *, off: bool) -> Mapping[str, obj
     if conf is None:
         raise RestoreError(f"{work.step.title} is not configured.", "Skip it, with a reason.")
     token = github.token_of(conf)
+    work.found(credentials=used.of_github(conf))
     before = github.workflow(conf, token)
     was = work.state.facts(work.step.action).get("was")
     if was is None:  # what an earlier attempt found is how it really was

@@ -132,6 +132,7 @@ def beginning(
         ),
         review=tables.write(config.review),
         last_drill=last_proven(config, chosen.name),
+        tickets=tables.write(config.tickets) if config.tickets is not None else {},
         operator=Actor(operator or login(), account(), How.ASSERTED, sudo=behind_sudo()),
         host=socket.gethostname(),
         tool=tool(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engines.surroundings import GitHub
 from engines.targets import MysqlTarget, Target
 
 
@@ -14,6 +15,11 @@ def of_server(target: MysqlTarget, account: str) -> list[dict[str, str]]:
     )
     keys = f"profile {target.s3_profile}" if target.s3_profile else "as boto3 finds them"
     return [*found, *({"name": f"keys for bucket {bucket}", "where": keys} for bucket in buckets)]
+
+
+def of_github(conf: GitHub) -> list[dict[str, str]]:
+    where = str(conf.token_file) if conf.token_file else f"${conf.token_variable}"
+    return [{"name": f"GitHub token for {conf.repository}", "where": where}]
 
 
 def of_prometheus(target: Target) -> list[dict[str, str]]:

@@ -55,7 +55,7 @@ def role_for(command: c.Command) -> Role | None:
             return role
         case c.Answer():
             return Role.OWNER
-        case c.Note() | c.FollowUp():
+        case c.Note() | c.FollowUp() | c.FileTickets():
             return None
         case _:
             return Role.OPERATOR

@@ -39,6 +39,7 @@ class Override:
     check: str
     name: str
     reason: str
+    seen: str = ""  # the sha256 of what the check said when it was read: of its verdict and evidence
     signature: Signature | None = None
 
 
@@ -121,6 +122,13 @@ class SendAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class FileTickets:
+    """File follow-ups as issues."""
+
+    keys: tuple[str, ...] = ()  # empty: all that have no ticket
+
+
+@dataclass(frozen=True, slots=True)
 class TakeKeyboard:
     name: str
     reason: str
@@ -150,6 +158,7 @@ Command = (
     | FollowUp
     | Checklist
     | SendAgain
+    | FileTickets
     | TakeKeyboard
     | Undo
     | Abandon

@@ -38,6 +38,12 @@ class Result(StrEnum):
     UNKNOWN = "unknown"  # probed, never retried blindly
 
 
+class Filing(StrEnum):
+    FILED = "filed"
+    NOT_FILED = "not filed"  # and certainly not
+    UNKNOWN = "unknown"  # it is looked for before anything is sent again
+
+
 class Reminder(StrEnum):
     WAITING = "waiting"  # a yes is waited for while the application is down
     KEYBOARD = "keyboard"  # one operator has held it for a whole shift
@@ -113,6 +119,7 @@ class SessionBegun:
     last_drill: Mapping[str, object] = field(default_factory=dict)  # of the target: what an estimate is made from
     notify: tuple[Mapping[str, object], ...] = ()  # the channels as configured: never a webhook's address
     review: Mapping[str, object] = field(default_factory=dict)  # until when, and which days are no business days
+    tickets: Mapping[str, object] = field(default_factory=dict)  # where follow-ups are filed; empty: nowhere
     format: int = JOURNAL_FORMAT
 
 
@@ -165,6 +172,8 @@ class CheckOverridden:
     reason: str
     break_glass: str = ""  # the reason again, where an operator overrode alone
     signed: Signed | None = None
+    evidence: str = ""  # what the check said besides its verdict,
+    seen: str = ""  # and the sha256 of both, as whoever overrode it named it
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +312,10 @@ class FollowUpSet:
 
 @dataclass(frozen=True, slots=True)
 class ChecklistEdited:
-    """The line about this session is in the security checklist. Both digests are the same where it was already."""
+    """The security checklist says when it was restored. Both digests are the same where nothing had to change."""
 
     path: str
-    line: str
+    line: str  # as it is written there; empty: a date that is not older stands there
     old_sha256: str
     new_sha256: str
     actor: Actor
@@ -329,6 +338,28 @@ class SendingAsked:
     """What did not arrive is tried again."""
 
     actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class TicketsAsked:
+    """These follow-ups are to be filed as issues. Written before anything is sent."""
+
+    keys: tuple[str, ...]
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketTried:
+    """What became of filing a follow-up."""
+
+    key: str
+    result: Filing
+    number: int = 0
+    address: str = ""
+    found: bool = False  # it was there already
+    reason: str = ""  # why it is not filed, or not known to be
+    hint: str = ""
+    sent: bool = False  # it was asked for, and no answer came: GitHub may make it later than it is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +403,8 @@ Event = (
     | ChecklistEdited
     | NoticeSent
     | SendingAsked
+    | TicketsAsked
+    | TicketTried
     | UndoAsked
     | SessionEnded
 )

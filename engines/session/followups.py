@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 from engines.business_days import business_days_after
 from engines.checklist import Line
 from engines.errors import Refused
+from engines.session.credentials import credentials
 
 if TYPE_CHECKING:
     from engines.session.state import SessionState
@@ -33,24 +34,18 @@ class FollowUp:
     ticket: str = ""  # its number or address, once there is one
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """One that is to be rotated. Never the secret itself."""
-
-    name: str
-    where: str
-    owner: str
-    why: str
-
-
 def follow_ups(state: SessionState) -> tuple[FollowUp, ...]:
     """All of them, with what was said of each."""
     return tuple(_as_told(state, one) for one in (*_noted(state), *_added(state), *_due(state)))
 
 
 def _as_told(state: SessionState, one: FollowUp) -> FollowUp:
-    told = state.follow_ups.get(one.key)
-    return FollowUp(one.key, one.kind, told.task, told.owner, told.due, told.ticket) if told else one
+    """A ticket that somebody typed goes before the one that was filed."""
+    told, filed = state.follow_ups.get(one.key), state.tickets.get(one.key)
+    address = filed.address if filed else ""
+    if told is None:
+        return replace(one, ticket=address)
+    return FollowUp(one.key, one.kind, told.task, told.owner, told.due, told.ticket or address)
 
 
 def task_of(note: str) -> str:
@@ -75,33 +70,14 @@ def _added(state: SessionState) -> Iterator[FollowUp]:
 def _due(state: SessionState) -> Iterator[FollowUp]:
     if state.begun is not None and state.begun.drill:
         return  # a rehearsal exposes nothing and is no incident to review; a line for its checklist is configured
-    for number, one in enumerate(credentials(state), start=1):
+    for one in credentials(state):
         where = f" ({one.where})" if one.where else ""
-        yield FollowUp(f"credential-{number}", "credential", f"Rotate {one.name}{where}: {one.why}", one.owner)
+        yield FollowUp(one.key, "credential", f"Rotate {one.name}{where}: {one.why}", one.owner)
     if checklist_path(state) and state.checklist is None:
         yield FollowUp("checklist", "checklist", f"Enter this restore in {checklist_path(state)}")
     day = review_due(state)
     if day is not None:
         yield FollowUp("review", "review", "Blameless review of the incident and this restore", due=day.isoformat())
-
-
-def credentials(state: SessionState) -> tuple[Credential, ...]:
-    """To be rotated: what the incident exposed, by its report, then what this session used. Names only."""
-    exposure = state.begun.incident.get("exposure") if state.begun else None
-    told = exposure.get("credential") if isinstance(exposure, Mapping) else None
-    found = [
-        Credential(_text(one, "name"), _text(one, "where"), _text(one, "owner"), _text(one, "why") or "exposed")
-        for one in (told if isinstance(told, (list, tuple)) else ())
-        if isinstance(one, Mapping)
-    ]
-    names = {one.name for one in found}
-    for known in state.steps:
-        used = known.facts.get("credentials")
-        for one in used if isinstance(used, (list, tuple)) else ():
-            if isinstance(one, Mapping) and _text(one, "name") not in names:
-                names.add(_text(one, "name"))
-                found.append(Credential(_text(one, "name"), _text(one, "where"), "", "used in this session"))
-    return tuple(found)
 
 
 def review_due(state: SessionState) -> date | None:
@@ -140,7 +116,3 @@ def checklist_line(state: SessionState) -> Line:
     what = f"{'restore drill' if begun.drill else 'restore'} of {begun.target.get('name')} ({begun.environment})"
     incident = f", {begun.incident_id}" if begun.incident_id else ""
     return Line(at.date(), f"{what}{incident}", begun.operator.name, begun.session)
-
-
-def _text(table: Mapping[str, object], key: str) -> str:
-    return str(table.get(key) or "")

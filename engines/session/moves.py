@@ -18,6 +18,7 @@ from engines.session.notices import unsent
 from engines.session.plan import GateKind, PlanKind, Step
 from engines.session.state import SessionState, Status, StepState, departures
 from engines.session.statement import Signable, read_until
+from engines.session.tickets import tickets_of, to_be_filed, unfiled
 from engines.text import parse_stamp
 
 DEFAULT_WINDOW = 8 * 3600.0  # seconds that an approval holds unless the configuration says otherwise
@@ -232,6 +233,7 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             known = state.checks.get(check)
             if known is None or not known.blocks:
                 raise Refused(f"The check {check!r} does not block anything.", "Choose one that says FAIL or UNKNOWN.")
+            check_seen(state, command)
             who = speaker(state, actor, name)
             check_established(state, who, reason)
             check_name(state, Role.COMMANDER, who)
@@ -257,6 +259,8 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
         case c.SendAgain():
             if not unsent(state):
                 raise Refused("Nothing is unsent, so nothing was sent.", "What was sent is on page 5.")
+        case c.FileTickets(keys=keys):
+            check_filing(state, keys)
         case c.Retry(step=step) | c.Skip(step=step):
             _check_decide(state, command, step)
         case c.Stop(step=step):
@@ -293,6 +297,24 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
             _check_reason(reason, "Taking the keyboard")
 
 
+def overriding(state: SessionState, check: str, name: str, reason: str) -> c.Override:
+    """The override of what this check says in `state`: that is what was read."""
+    known = state.checks.get(check)
+    return c.Override(check, name, reason, known.check.sha256 if known is not None else "")
+
+
+def check_seen(state: SessionState, command: c.Command) -> None:
+    """Raise Refused for an override of something else than what the check says now: nobody has read that."""
+    known = state.checks.get(command.check) if isinstance(command, c.Override) else None
+    if known is None or not isinstance(command, c.Override) or command.seen == known.check.sha256:
+        return
+    raise Refused(
+        f"The check {command.check!r} does not say any more what was read. It says now {known.check.verdict}: "
+        f"{known.check.evidence.rstrip('. ')}. Nothing was changed.",
+        "Read that, then override it if it may still pass.",
+    )
+
+
 def check_signable(state: SessionState, command: Signable, now: datetime) -> None:
     """Raise Refused for a signature whose time has passed, or that would hold for longer than the configured window."""
     if command.signature is None:
@@ -321,7 +343,8 @@ def needs_keyboard(command: c.Command) -> bool:
     """Only from the console that holds the keyboard. A note and a role's yes may come from any."""
     if isinstance(command, c.Give):
         return command.gate not in (GateKind.ACCEPT, GateKind.SIGN_OFF)
-    return not isinstance(command, (c.Note, c.FollowUp, c.TakeKeyboard, c.Approve, c.Override, c.Answer))
+    from_any = (c.Note, c.FollowUp, c.FileTickets, c.TakeKeyboard, c.Approve, c.Override, c.Answer)
+    return not isinstance(command, from_any)
 
 
 def check_keyboard(state: SessionState, actor: Actor) -> None:
@@ -356,6 +379,24 @@ def _check_follow_up(state: SessionState, told: c.FollowUp) -> None:
             date.fromisoformat(told.due)
         except ValueError:
             raise Refused(f"{told.due!r} is no date. Nothing was kept.", "Write it as 2026-11-27.") from None
+
+
+def check_filing(state: SessionState, keys: tuple[str, ...]) -> None:
+    """Raise Refused where these follow-ups, or with no key any, can't be filed as issues."""
+    if tickets_of(state.begun) is None:
+        raise Refused(
+            "No repository for tickets is configured. Nothing was filed.",
+            "[tickets] in the configuration names it, from the next session on. A ticket's number can be typed.",
+        )
+    known = {one.key: one for one in follow_ups(state)}
+    for key in keys:
+        if key not in known:
+            raise Refused(f"There is no follow-up {key!r}. Nothing was filed.", "Choose one of those listed.")
+        if known[key].ticket:
+            raise Refused(f"It has its ticket: {known[key].ticket}. Nothing was filed.", "Choose one without.")
+    if not to_be_filed(state, keys):
+        under_way = "What is left is being filed." if unfiled(state) else "Every follow-up has its ticket."
+        raise Refused(f"{under_way} Nothing more was filed.", "What became of it is on page 5.")
 
 
 def _check_idle(state: SessionState, hint: str) -> None:

@@ -13,7 +13,7 @@ import tomli_w
 
 from engines.session.answers import bare, is_functional
 from engines.session.events import Signed
-from engines.session.followups import follow_ups
+from engines.session.followups import FollowUp, follow_ups
 from engines.session.journal import Journal
 from engines.session.notices import wanted
 from engines.session.plan import LossWindow, PlanKind
@@ -76,7 +76,10 @@ def record(state: SessionState) -> dict[str, object]:
         "backup": _backup(state),
         "plan": _plan(state),
         "measures": measures(state),
-        "deviation": [{"at": d.at, "what": d.what, "by": d.by, "reason": d.reason} for d in state.deviations],
+        "deviation": [
+            {"at": d.at, "what": d.what, "by": d.by, "reason": d.reason, "evidence": d.evidence or None}
+            for d in state.deviations
+        ],
         "person": people(state),
         "approval": [
             {
@@ -122,6 +125,7 @@ def record(state: SessionState) -> dict[str, object]:
                 "owner": one.owner,
                 "due": one.due,
                 "ticket": one.ticket,
+                "filing": _filing(state, one),
             }
             for one in follow_ups(state)
         ],
@@ -360,12 +364,29 @@ def _notifications(state: SessionState) -> list[dict[str, object]]:
     return found
 
 
+def _filing(state: SessionState, one: FollowUp) -> dict[str, object] | None:
+    """What became of filing it; nothing where nobody asked for that."""
+    known = state.tickets.get(one.key)
+    if known is None:
+        return None
+    return {
+        "result": known.result or "not known yet",
+        "at": known.at,
+        "by": known.by,
+        "number": known.number or None,
+        "address": known.address,
+        "found": known.found or None,
+        "reason": known.reason,
+    }
+
+
 def _checklist(state: SessionState) -> dict[str, object] | None:
     edited = state.checklist
     if edited is None:
         return None
     return {
         "path": edited.path,
+        "changed": edited.old_sha256 != edited.new_sha256,
         "line": edited.line,
         "old_sha256": edited.old_sha256,
         "new_sha256": edited.new_sha256,
@@ -431,6 +452,7 @@ def _check(known: CheckState) -> dict[str, object]:
         "overridden_by": override.actor.name if override else None,
         "overridden_how": override.actor.how if override else None,
         "override_reason": override.reason if override else None,
+        "overridden_sha256": override.seen if override else None,
     }
 
 

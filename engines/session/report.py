@@ -21,6 +21,7 @@ from engines.session.notices import unsent
 from engines.session.plan import GateKind, PlanKind
 from engines.session.record import loss, measures, people
 from engines.session.state import CheckState, Grid, NoteTaken, SessionState, Status, StepState
+from engines.session.tickets import outcome
 from engines.text import clock, count, drawable, duration, parse_stamp, size, span
 
 _SAID = {
@@ -125,6 +126,11 @@ def timeline(state: SessionState) -> tuple[Moment, ...]:
         told = f": {answer.note}" if answer.note else ""
         result = "it passed" if answer.passed else "it FAILED"
         found.append(Moment(at, f"{answer.actor.name} tried {bare(answer.name)}, {result}{told}"))
+    found += [
+        Moment(one.at, f"{one.by} filed a ticket for {key}, {one.address}")
+        for key, one in state.tickets.items()
+        if one.filed
+    ]
     found += [Moment(at, f"reminder: {one.text}") for at, one in state.reminders]
     found += [Moment(note.at, f"{note.actor.name} noted: {note.text}") for note in state.notes]
     if state.ended is not None and state.ended_at is not None:
@@ -263,7 +269,10 @@ def _not_sent(state: SessionState) -> Iterable[tuple[str, str, str]]:
 
 
 def _follow_ups(state: SessionState) -> Iterable[tuple[str, str, str, str]]:
-    return ((one.task, one.owner or "nobody yet", one.due or "no date", one.ticket) for one in follow_ups(state))
+    for one in follow_ups(state):
+        tried = state.tickets.get(one.key)
+        ticket = one.ticket or (outcome(state, tried) if tried is not None else "")
+        yield one.task, one.owner or "nobody yet", one.due or "no date", ticket
 
 
 def _note(note: NoteTaken) -> str:
@@ -271,7 +280,10 @@ def _note(note: NoteTaken) -> str:
 
 
 def _deviations(state: SessionState) -> str:
-    rows = [(_clock(one.at), one.what, one.by, one.reason) for one in state.deviations]
+    rows = [
+        (_clock(one.at), f"{one.what}: {one.evidence}" if one.evidence else one.what, one.by, one.reason)
+        for one in state.deviations
+    ]
     if not rows:
         return "## Deviations\n\nNone: nothing was left out, overridden, undone or given up.\n"
     return _table("## Deviations", ("at", "what", "by", "why"), rows)

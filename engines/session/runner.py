@@ -23,6 +23,7 @@ import msgspec
 from engines import checklist
 from engines.children import Child, alive, end, identified
 from engines.errors import Refused, RestoreError
+from engines.github_api import token_of
 from engines.session import commands as c
 from engines.session import store
 from engines.session.authority import check_may, is_own, person_of, principals_for, speaker
@@ -58,8 +59,12 @@ from engines.session.events import (
     StepSkipped,
     StepStarted,
     StopAsked,
+    TicketsAsked,
+    TicketTried,
     UndoAsked,
 )
+from engines.session.filer import Filer
+from engines.session.filer import attempt as attempt_to_file
 from engines.session.followups import checklist_line, checklist_path, new_key
 from engines.session.journal import Journal, Writer, keep_reserve, release_reserve, replace_file
 from engines.session.messenger import Messenger, attempt, channels_of
@@ -72,6 +77,7 @@ from engines.session.moves import (
     Start,
     Wait,
     check_command,
+    check_seen,
     check_signable,
     is_drill,
     left_behind,
@@ -92,6 +98,7 @@ from engines.session.sharing import barred, file_mode, group_name, watchers_of
 from engines.session.ssh_keys import Signers, canonical, signer
 from engines.session.state import Status, after, fold
 from engines.session.statement import read_until, stated
+from engines.session.tickets import tickets_of, to_be_filed
 from engines.session.verify import verify
 from engines.session.work import Progress, Work
 from engines.text import stamp, utc_now
@@ -116,6 +123,7 @@ _RECORDED = (
     ChecklistEdited,
     FollowUpSet,
     NoticeSent,
+    TicketTried,
     SessionEnded,
 )
 
@@ -148,6 +156,7 @@ class Runner:
         self._closing = False
         self._reported = b""  # the report as we wrote it
         self._messenger = Messenger(lambda: self.state, self.record)
+        self._filer = Filer(lambda: self.state, self.record, now)
 
     # -- the journal ------------------------------------------------------------------------------------
 
@@ -164,6 +173,7 @@ class Runner:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._tell, line)
             self._messenger.wake()
+            self._filer.wake()
 
     def _tell(self, line: bytes) -> None:
         self._server.send({"line": line.decode()})
@@ -223,12 +233,15 @@ class Runner:
         store.write_mark(mark, store.RunnerMark(os.getpid(), identified(os.getpid()).started, str(socket)))
         if self.state.begun is not None:
             self._messenger.begin(self.state.begun)
+            self._filer.begin()
         try:
             await self._drive()
         finally:
             self._closing = True
             if self._messenger.follows:
                 await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
+            if self._filer.follows:
+                await asyncio.to_thread(self._filer.close, wait=self.state.ended is not None)
             if self.state.ended is not None:
                 await asyncio.to_thread(self._seal)
             await self._server.close()
@@ -261,13 +274,26 @@ class Runner:
 
         Raises RestoreError where a record that was signed could not be signed anew: nothing is changed then.
         """
-        if self._record_key is not None and (self._folder / SEAL).exists():
-            try_key(self._record_key)
-        self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
+        self._open_again()
         self.record(SendingAsked(actor), actor.name)
         self.send_due()
         self._seal()
         self._journal.close()
+
+    def file_tickets(self, keys: tuple[str, ...], actor: Actor) -> None:
+        """File these follow-ups, in a session that is over. Raises as `send_again`."""
+        self._open_again()
+        self.record(TicketsAsked(keys, actor), actor.name)
+        for key in keys:
+            self.record(attempt_to_file(self.state, key, self._now()))
+        self._seal()
+        self._journal.close()
+
+    def _open_again(self) -> None:
+        """More is about to be said of a session that is over. Raises RestoreError where it could not be signed anew."""
+        if self._record_key is not None and (self._folder / SEAL).exists():
+            try_key(self._record_key)
+        self._reported = report(self.state).encode()  # a report that is still as it was made is made anew
 
     def _record_holds(self) -> bool:
         """A record that is only behind is made again; one that was changed stays as it is, for `verify` to name."""
@@ -314,6 +340,11 @@ class Runner:
                 try_key(self._record_key)
             except RestoreError as error:
                 yield f"The record will not be signed: {error.message} {error.hint}"
+        if (conf := tickets_of(self.state.begun)) is not None:
+            try:
+                token_of(conf)
+            except RestoreError as error:
+                yield f"No ticket can be filed: {error.message} {error.hint}"
         group = watchers_of(self._folder)
         if group is not None and (way := barred(self._folder, group)) is not None:
             yield (
@@ -531,6 +562,7 @@ class Runner:
             return actor, None, ""
         check_may(self.state, command, actor)
         check_signable(self.state, command, self._now())
+        check_seen(self.state, command)
         statement = stated(self.state, command, given.until)
         principals = principals_for(self.state, statement.role, command.name)
         found = self._signers()
@@ -608,7 +640,7 @@ class Runner:
         check_command(self.state, command, actor, self._now())
         path, line = Path(checklist_path(self.state)), checklist_line(self.state)
         edit = await asyncio.to_thread(checklist.write, path, line, command.old_sha256, command.new_sha256)
-        self.record(ChecklistEdited(str(path), line.told(), edit.old_sha256, edit.new_sha256, actor), actor.name)
+        self.record(ChecklistEdited(str(path), edit.line, edit.old_sha256, edit.new_sha256, actor), actor.name)
         await asyncio.sleep(0)
         return {"ok": True}
 
@@ -638,10 +670,19 @@ class Runner:
                     signed=signed,
                 )
             case c.Override():
-                verdict = str(self.state.checks[command.check].check.verdict)
+                check = self.state.checks[command.check].check
                 named = self._named(actor, command.name)
                 glass = command.reason.strip() if is_own(self.state, named.name) else ""
-                return CheckOverridden(command.check, verdict, named, command.reason, glass, signed)
+                return CheckOverridden(
+                    name=command.check,
+                    verdict=str(check.verdict),
+                    actor=named,
+                    reason=command.reason,
+                    break_glass=glass,
+                    signed=signed,
+                    evidence=check.evidence,
+                    seen=command.seen,
+                )
             case c.Retry(step=step):
                 return StepRetried(step, actor)
             case c.Skip(step=step, reason=reason):
@@ -652,14 +693,16 @@ class Runner:
                 return BackupChosen(backup)
             case c.Note(text=text):
                 return NoteAdded(actor, text.strip())
-            case c.Answer(check=check, passed=passed, name=name, note=note):
-                return CheckAnswered(check, passed, note.strip(), self._named(actor, name))
+            case c.Answer(check=tried, passed=passed, name=name, note=note):
+                return CheckAnswered(tried, passed, note.strip(), self._named(actor, name))
             case c.FollowUp():
                 key = command.key or new_key(self.state)
                 told = (command.task.strip(), command.owner.strip(), command.due.strip(), command.ticket.strip())
                 return FollowUpSet(key, *told, actor)
             case c.SendAgain():
                 return SendingAsked(actor)
+            case c.FileTickets(keys=keys):
+                return TicketsAsked(to_be_filed(self.state, keys), actor)
             case c.TakeKeyboard(name=name, reason=reason):
                 return KeyboardTaken(self._named(actor, name), reason)
             case c.Undo(reason=reason):

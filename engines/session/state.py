@@ -46,10 +46,13 @@ from engines.session.events import (
     StepSkipped,
     StepStarted,
     StopAsked,
+    TicketsAsked,
+    TicketTried,
     UndoAsked,
 )
 from engines.session.notices import Attempt, Notice, due
 from engines.session.plan import Gate, GateKind, Plan, PlanKind, Step
+from engines.session.tickets import Ticket, asked_for, cut_off, tried
 
 _EMPTY: Mapping[str, object] = MappingProxyType({})
 
@@ -157,6 +160,7 @@ class Deviation:
     what: str
     by: str
     reason: str
+    evidence: str = ""  # of an override: what the check said
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +199,7 @@ class SessionState:
     checklist: ChecklistEdited | None = None
     notices: tuple[Notice, ...] = ()
     sending_asked: int = 0  # line of the journal; 0: never
+    tickets: Mapping[str, Ticket] = field(default_factory=dict)  # what became of filing each follow-up, by its key
     deviations: tuple[Deviation, ...] = ()
     rejected: tuple[tuple[datetime, Rejected], ...] = ()
     reminders: tuple[tuple[datetime, Reminded], ...] = ()
@@ -297,6 +302,7 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
         case RunnerStarted() as runner:
             resumes = state.resumes + (runner.reason == "resume")
             state = replace(state, runner=runner, runner_at=at, resumes=resumes, stop_asked="")
+            state = replace(state, tickets=cut_off(state.tickets, at))
             return _without_keys(state) if runner.reason == "resume" else state
         case BackupChosen(backup=backup):
             # What was found out about the other backup says nothing about this one.
@@ -338,6 +344,7 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
                 f"check overridden: {name} was {override.verdict}{chosen}{alone}",
                 override.actor.name,
                 override.reason,
+                override.evidence,
             )
         case CheckAnswered(name=name) as answer:
             check = answered(name, passed=answer.passed, note=answer.note, by=answer.actor.name)
@@ -414,10 +421,14 @@ def _after(state: SessionState, entry: Entry) -> SessionState:
         case ChecklistEdited() as edited:
             return replace(state, checklist=edited)
         case NoticeSent() as sent:
-            tried = Attempt(at, entry.seq, sent.ok, sent.reason, sent.text)
-            return replace(state, notices=tuple(_tried(one, sent, tried) for one in state.notices))
+            told = Attempt(at, entry.seq, sent.ok, sent.reason, sent.text)
+            return replace(state, notices=tuple(_tried(one, sent, told) for one in state.notices))
         case SendingAsked():
             return replace(state, sending_asked=entry.seq)
+        case TicketsAsked() as filing:
+            return replace(state, tickets=asked_for(state.tickets, filing, at))
+        case TicketTried() as ticket:
+            return replace(state, tickets=tried(state.tickets, ticket, at))
         case UndoAsked() as undo:
             return _deviating(
                 replace(state, undo_asked=undo, plan_refused=None), at, "undo", undo.actor.name, undo.reason
@@ -515,8 +526,8 @@ def _step_ended(state: SessionState, ended: StepEnded, at: datetime) -> SessionS
     return replace(state, stop_asked="")
 
 
-def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str) -> SessionState:
-    return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason)))
+def _deviating(state: SessionState, at: datetime, what: str, by: str, reason: str, evidence: str = "") -> SessionState:
+    return replace(state, deviations=(*state.deviations, Deviation(at, what, by, reason, evidence)))
 
 
 def departures(backup: Mapping[str, object]) -> tuple[str, ...]:

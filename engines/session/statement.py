@@ -5,6 +5,7 @@ Made from the session, the plan and what is said, so nothing else can be approve
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +22,7 @@ SIGN_OFF = "reinstate-sign-off"
 RECORD = "reinstate-record"
 
 _HEAD = "Reinstate says yes, version 1"
+_SEEN = re.compile(r", [A-Z]+ ([0-9a-f]{64}): ")
 _KEYS = ("session", "target", "plan", "role", "says", "about", "until")
 
 
@@ -55,8 +57,9 @@ def stated(state: SessionState, command: Signable, until: str) -> Statement:
     match command:
         case c.Approve(digest=digest):
             return _statement(state, digest, Role.COMMANDER, "approve", "", until)
-        case c.Override(check=check, reason=reason):
-            return _statement(state, state.plan_digest, Role.COMMANDER, "override", f"{check}: {reason}", until)
+        case c.Override(check=check, reason=reason, seen=seen):
+            about = overridden(check, verdict_of(state, check), seen, reason)
+            return _statement(state, state.plan_digest, Role.COMMANDER, "override", about, until)
         case c.Give(step=step, gate=gate, role=role):
             return _statement(state, state.plan_digest, role, _word(gate), step, until)
 
@@ -66,11 +69,21 @@ def restated(state: SessionState, event: Approved | GateGiven | CheckOverridden,
     match event:
         case Approved(digest=digest):
             return _statement(state, digest, Role.COMMANDER, "approve", "", signed.until)
-        case CheckOverridden(name=check, reason=reason):
-            about = f"{check}: {reason}"
+        case CheckOverridden(name=check, verdict=verdict, seen=seen, reason=reason):
+            about = overridden(check, verdict, seen, reason)
             return _statement(state, state.plan_digest, Role.COMMANDER, "override", about, signed.until)
         case GateGiven(step=step, gate=gate, role=role):
             return _statement(state, state.plan_digest, role, _word(gate), step, signed.until)
+
+
+def overridden(check: str, verdict: str, seen: str, reason: str) -> str:
+    """What an override is about: this answer of this check, and no other one."""
+    return f"{check}, {verdict} {seen}: {reason}" if seen else f"{check}: {reason}"  # as before there were digests
+
+
+def verdict_of(state: SessionState, check: str) -> str:
+    known = state.checks.get(check)
+    return str(known.check.verdict) if known is not None else ""
 
 
 def _statement(state: SessionState, plan: str, role: Role, says: str, about: str, until: str) -> Statement:
@@ -92,6 +105,13 @@ def until_of(text: str) -> str:
             "Print it anew: reinstate approve SESSION --print, then sign exactly that.",
         )
     return found[0]
+
+
+def seen_in(text: str, check: str) -> str:
+    """The sha256 of what the check said, as an override's text that was signed names it; empty where it does not."""
+    about = next((line for line in text.split("\n") if line.startswith("about: ")), "")
+    found = _SEEN.match(about.removeprefix(f"about: {drawable(check)}"))
+    return found[1] if found else ""
 
 
 def read_until(written: str) -> datetime:

@@ -18,6 +18,8 @@ from engines.session.events import (
     StepEnded,
     StepLog,
     StepStarted,
+    TicketsAsked,
+    TicketTried,
 )
 from engines.session.journal import BrokenChain, Journal, line_digest, read
 from engines.session.record import plan_as_written, render
@@ -109,9 +111,10 @@ def _with_journal(record: bytes, entries: int, digest: str, path: Path, signers:
     holds.append("session.toml: the same as made again from the journal")
     newer = len(journal.lines) - entries
     ended = any(isinstance(entry.event, SessionEnded) for entry in journal.entries)
-    # The end, and what people were told of it, may be missing from the record: the runner died between the two.
+    # The end, and what people were told or was filed after it, may be missing from the record: a kill came between.
     cut_off = all(
-        isinstance(entry.event, (SessionEnded, NoticeSent, SendingAsked)) for entry in journal.entries[entries:]
+        isinstance(entry.event, (SessionEnded, NoticeSent, SendingAsked, TicketsAsked, TicketTried))
+        for entry in journal.entries[entries:]
     )
     if newer and ended and not cut_off:
         return Finding(

@@ -9,6 +9,7 @@ from pathlib import Path
 from engines.errors import Refused, RestoreError
 from engines.session.events import Approved, CheckOverridden, GateGiven, SessionEnded
 from engines.session.journal import Journal
+from engines.session.record import render
 from engines.session.seal import SEAL
 from engines.session.ssh_keys import Signers, is_over, read_signature, signer
 from engines.session.state import SessionState, after
@@ -76,7 +77,32 @@ def _wrong_seal(journal: Journal, record: bytes, path: Path, signers: Signers | 
     except OSError as error:
         looked.unchecked.append(f"{SEAL} can't be read: {error.strerror}")
         return ""
+    if _is_stale(journal, record, armoured, looked):
+        return ""
     return _of_record(record, armoured, ended or utc_now(), signers, looked)
+
+
+def _is_stale(journal: Journal, record: bytes, armoured: str, looked: Looked) -> bool:
+    """Is the signature over the record as it was earlier in its journal? What came after the end was not signed then.
+
+    A kill between writing the record anew and signing it leaves that, and so does a key that could not sign any more.
+    """
+    try:
+        read_signature(armoured)
+    except Refused:
+        return False
+    if is_over(record, armoured, RECORD):
+        return False
+    end = next((entry.seq for entry in journal.entries if isinstance(entry.event, SessionEnded)), None)
+    for count in range(end or len(journal.lines), len(journal.lines)):
+        earlier = render(Journal(journal.entries[:count], journal.lines[:count]))
+        if is_over(earlier, armoured, RECORD):
+            looked.unchecked.append(
+                f"{SEAL} is over the record as it was at journal line {count}, and not over what came after that "
+                "(a kill, or a key that could not sign, came between). It is signed anew by: reinstate resume"
+            )
+            return True
+    return False
 
 
 def of_lone_record(record: bytes, path: Path, signers: Signers | None) -> Looked:

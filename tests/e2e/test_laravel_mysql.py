@@ -19,7 +19,7 @@ from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
 from engines.session.events import Ending
-from engines.session.moves import AskKind, Wait, next_move
+from engines.session.moves import AskKind, Wait, next_move, overriding
 from engines.session.state import SessionState, Status
 from engines.text import utc_now
 from tests.e2e.recovery import laravel_commands
@@ -161,7 +161,7 @@ def test_a_dump_from_before_the_newest_migration_blocks_sign_off(
             return await say_yes(client)
         for name in move.ask.checks:
             if name != "migrations":  # no service was started: they are not running again either
-                await client.do(c.Override(name, "ivo", "this test starts none"))
+                await client.do(overriding(client.state, name, "ivo", "this test starts none"))
                 continue
             asked.append(client.state.checks[name].check.evidence)
             assert app.artisan("migrate", "--force").returncode == 0

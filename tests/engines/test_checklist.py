@@ -36,6 +36,9 @@ def entered(folder: Path, text: str) -> str:
     write(path, LINE, edit.old_sha256, edit.new_sha256)
     again = proposed(path, LINE)
     assert again.old == again.new
+    assert again.line == edit.line, "what stands there is quoted as it was written"
+    assert edit.line in edit.new.decode().splitlines()
+    assert edit.line not in text.splitlines()
     assert again.diff() == ()
     write(path, LINE, again.old_sha256, again.new_sha256)
     assert path.read_bytes() == edit.new
@@ -83,12 +86,24 @@ def test_the_date_of_the_last_restore_where_that_is_all_there_is(before: str, tm
     assert after == text.replace(before, "2026-11-22")
 
 
+@pytest.mark.parametrize("there", ["2026-11-22", "2027-01-05"])
+def test_where_a_date_that_is_not_older_stands_nothing_is_written_and_no_line_is_quoted(
+    there: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "security-checklist.md"
+    path.write_text(f"- [x] Last restore drill: {there}\n")
+    edit = write(path, LINE, *(2 * (proposed(path, LINE).old_sha256,)))
+    assert (edit.line, edit.diff()) == ("", ())
+    assert path.read_text() == f"- [x] Last restore drill: {there}\n"
+
+
 def entered_last(folder: Path, text: str) -> str:
     path = folder / "security-checklist.md"
     path.write_text(text)
     edit = proposed(path, LINE)
     write(path, LINE, edit.old_sha256, edit.new_sha256)
     assert proposed(path, LINE).diff() == ()
+    assert edit.line == path.read_text().splitlines()[1], "quoted as it is written, not as a line that was not"
     return path.read_text()
 
 

@@ -22,7 +22,7 @@ from engines.drilling import Drill
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
-from engines.surroundings import GitHub, Host
+from engines.surroundings import GitHub, Host, Tickets
 from engines.values import duration_text
 from engines.watched import Prometheus
 
@@ -40,6 +40,7 @@ DOCUMENTED = (
     Person,
     Channel,
     Review,
+    Tickets,
     SqliteTarget,
     MysqlTarget,
     Prometheus,
@@ -55,6 +56,7 @@ TABLES_OF_THEIR_OWN = {
     "application",
     "notify",
     "review",
+    "tickets",
     "prometheus",
     "drill",
     "metric",

@@ -73,7 +73,8 @@ async def test_a_follow_up_gets_its_owner_and_date() -> None:
 async def test_the_checklists_change_is_shown_and_then_written() -> None:
     told = with_checklist()
     world = joined(told)
-    world.edit = Edit(CHECKLIST, b"| Date | What |\n|---|---|\n", b"| Date | What |\n|---|---|\n| 2026-11-22 | x |\n")
+    head, row = b"| Date | What |\n|---|---|\n", "| 2026-11-22 | x |"
+    world.edit = Edit(CHECKLIST, head, head + row.encode() + b"\n", row)
     async with at_the_console(world) as operator:
         await operator.press("5")
         await operator.sees("Enter this restore in /srv/shop")

@@ -216,7 +216,7 @@ async def test_an_overriding_name_and_reason_reach_the_runner() -> None:
         await operator.types("remounted")
         await operator.press("enter")
         await operator.until(lambda: bool(world.asked), "the runner is asked")
-        assert world.asked == [c.Override("write access", "ines", "remounted")]
+        assert world.asked == [c.Override("write access", "ines", "remounted", BLOCKING.sha256)]
 
 
 async def test_both_zones_are_shown_where_the_operators_own_differs(monkeypatch: pytest.MonkeyPatch) -> None:

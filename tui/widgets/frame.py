@@ -26,6 +26,8 @@ _ONLY_WHEN_WANTED = frozenset(
         "approve",
         "checklist",
         "explore",
+        "file",
+        "file-all",
         "follow-up",
         "grid",
         "log",

@@ -169,7 +169,7 @@ def beginning(
         "a check that blocks": "the drill has failed; nobody overrides",
         **{key: f"{span.total_seconds():g}" for key, span in objectives.items() if span is not None},
     }
-    return replace(begun, drill=True, decided=decided, people=(), notify=(), incident_id="")
+    return replace(begun, drill=True, decided=decided, people=(), notify=(), tickets={}, incident_id="")
 
 
 def scratch_target(target: Target, name: str) -> Target:

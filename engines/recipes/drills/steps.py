@@ -118,7 +118,7 @@ def _enter(work: Work, _folder: Path) -> Mapping[str, object]:
         check = work.check(checks.warn(CHECKLIST, error.message, error.hint, Panel.VALIDATION))
         return {"message": f"not entered: {check.evidence}"}
     actor = Actor("the configuration", "runner")
-    work.emit(ChecklistEdited(str(path), line.told(), edit.old_sha256, edit.new_sha256, actor))
+    work.emit(ChecklistEdited(str(path), edit.line, edit.old_sha256, edit.new_sha256, actor))
     return {"message": "it has the line already" if edit.old_sha256 == edit.new_sha256 else line.told()}
 
 

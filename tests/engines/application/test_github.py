@@ -13,7 +13,6 @@ import pytest
 from engines.application.github import (
     NotDone,
     Token,
-    create_issue,
     switch,
     token_of,
     under_way,
@@ -93,7 +92,7 @@ SOON = str(int(utc_now().timestamp()) + 600)
         (Failure(404, message="Not Found"), "or does not show it to this token", "Correct repository"),
         (Failure(422, message="Validation Failed"), "does not take the request: Validation Failed", "by hand"),
         (Failure(301, {"Location": "https://elsewhere/"}), "has moved", "renamed"),
-        (Failure(418, message="teapot"), "refuses: teapot", "try again"),
+        (Failure(418, message="teapot"), "refuses: teapot", "Try again"),
     ],
 )
 def test_a_refusal_says_why_what_to_do_and_that_nothing_was_changed(
@@ -141,25 +140,6 @@ def test_an_answer_that_is_not_as_documented_is_refused(
     monkeypatch.setattr("tests.servers.fake_github.json.dumps", lambda _content: said.decode())
     with pytest.raises(NotDone, match="not the one that its documentation describes"):
         workflow(asked(server), KEY)
-
-
-def test_an_issue_is_filed_once_however_often_it_is_asked_for(server: FakeGitHub) -> None:
-    github = asked(server)
-    made = create_issue(github, KEY, "Automate the freeze", "It was done by hand.", ("restore",), marker="s1-1")
-    assert (made.number, made.made) == (1, True)
-    assert server.issues[0]["labels"] == ["restore"]
-    assert str(server.issues[0]["body"]).startswith("It was done by hand.\n")
-    again = create_issue(github, KEY, "Automate the freeze", "It was done by hand.", marker="s1-1")
-    assert (again.number, again.made, again.address) == (1, False, made.address)
-    assert create_issue(github, KEY, "Another", "", marker="s1-11").made, "a marker is no beginning of another"
-    for number in range(120):
-        server.issues.append({"number": 100 + number, "html_url": "", "body": None})
-    assert not create_issue(github, KEY, "Automate the freeze", "", marker="s1-1").made, "the search finds the old one"
-    with pytest.raises(NotDone, match="Validation Failed"):
-        create_issue(github, KEY, "", "", marker="s1-3")
-    server.fail(Failure(410, message="Issues are disabled for this repo", method="POST"))
-    with pytest.raises(NotDone, match="switched off"):
-        create_issue(github, KEY, "x", "", marker="s1-2")
 
 
 def test_the_token_comes_from_a_file_of_ones_own_or_a_variable(tmp_path: Path) -> None:

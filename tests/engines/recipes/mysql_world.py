@@ -18,11 +18,10 @@ from engines.mysql.connect import Login, Place, write_option_file
 from engines.mysql.flavour import Flavour
 from engines.recipes import points, sessions
 from engines.recipes.mysql.until import Until
-from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
 from engines.session.journal import replace_file
-from engines.session.moves import AskKind, Wait, next_move
+from engines.session.moves import AskKind, Wait, next_move, overriding
 from engines.text import utc_now
 from tests.engines.mysql.schemas import everything
 from tests.engines.recipes.world import say_yes
@@ -190,7 +189,7 @@ async def accept_all(client: Client) -> bool:
     move = next_move(client.state, utc_now())
     if isinstance(move, Wait) and move.ask.kind is AskKind.CHECKS:
         for name in move.ask.checks:
-            await client.do(c.Override(name, "ivo", "the test accepts it"))
+            await client.do(overriding(client.state, name, "ivo", "the test accepts it"))
         return True
     return await say_yes(client)
 

@@ -15,7 +15,7 @@ from engines.errors import Refused
 from engines.session import commands as c
 from engines.session.client import Client
 from engines.session.followups import checklist_line, checklist_path, follow_ups
-from engines.session.moves import AskKind, Wait, next_move
+from engines.session.moves import AskKind, Wait, next_move, overriding
 from engines.session.report import report
 from engines.session.state import SessionState
 from engines.session.store import open_session
@@ -66,7 +66,7 @@ class Evening:
             await client.do(c.Recheck("metric: error rate"))
             return True
         if kind is AskKind.CHECKS and "metric: error rate" in blocking:
-            await client.do(c.Override("metric: error rate", "ivo", "a crawler, not our users"))
+            await client.do(overriding(client.state, "metric: error rate", "ivo", "a crawler, not our users"))
             return True
         if kind is AskKind.CHECKS and "functional: payment flow" in blocking:
             failed = client.state.answers.get("functional: payment flow")
@@ -76,7 +76,9 @@ class Evening:
         if kind is AskKind.CHECKS and "functional: authentication" in blocking:
             with pytest.raises(Refused, match="tried by hand"):
                 await client.do(c.Recheck("functional: authentication"))
-            await client.do(c.Override("functional: authentication", "ivo", "single sign-on is down everywhere"))
+            await client.do(
+                overriding(client.state, "functional: authentication", "ivo", "single sign-on is down everywhere")
+            )
             return True
         if kind is AskKind.SIGN_OFF and "noted" not in self.met:
             self.met.append("noted")

@@ -14,7 +14,7 @@ from engines.checks import Verdict
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
-from engines.session.moves import AskKind, Wait, next_move
+from engines.session.moves import AskKind, Wait, next_move, overriding
 from engines.session.state import SessionState, Status
 from engines.text import utc_now
 from tests.engines.recipes.world import NEW_ROWS, World, answering, build, new_session, say_yes, start_runner
@@ -101,7 +101,7 @@ def test_each_host_is_stopped_and_proven_and_one_that_is_lost_bars_the_sign_off_
                 known_check = client.state.checks[name].check
                 assert known_check.verdict is Verdict.UNKNOWN
                 assert lost in known_check.evidence
-                await client.do(c.Override(name, "ivo", "web2 is out of the balancer"))
+                await client.do(overriding(client.state, name, "ivo", "web2 is out of the balancer"))
             return True
         return await say_yes(client)
 

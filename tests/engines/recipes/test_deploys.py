@@ -17,7 +17,7 @@ from engines.recipes import deploys
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
-from engines.session.moves import AskKind, Wait, next_move
+from engines.session.moves import AskKind, Wait, next_move, overriding
 from engines.session.plan import GateKind
 from engines.session.state import SessionState, Status
 from engines.surroundings import GitHub
@@ -141,7 +141,7 @@ def test_sign_off_is_refused_while_deploys_are_frozen_and_an_override_is_recorde
             if len(blocked) == 1:
                 await client.do(c.Recheck(deploys.THAWED))
             else:
-                await client.do(c.Override(deploys.THAWED, "ivo", "frozen until Monday, Rita knows"))
+                await client.do(overriding(client.state, deploys.THAWED, "ivo", "frozen until Monday, Rita knows"))
             return True
         return await say_yes(client)
 

@@ -23,7 +23,7 @@ from engines.recipes.steps import start_step, stop_step
 from engines.session import commands as c
 from engines.session.client import Client
 from engines.session.events import Event, Result, StepEnded, StepSkipped, StepStarted
-from engines.session.moves import AskKind, Wait, next_move
+from engines.session.moves import AskKind, Wait, next_move, overriding
 from engines.session.plan import PlanKind
 from engines.session.state import SessionState
 from engines.session.verify import verify
@@ -218,7 +218,7 @@ def test_a_session_is_not_signed_off_before_everything_the_report_expects_was_as
         if isinstance(move, Wait) and move.ask.kind is AskKind.CHECKS:
             blocked.append(move.ask.checks)
             for name in move.ask.checks:
-                await client.do(c.Override(name, "ivo", "looked at by hand"))
+                await client.do(overriding(client.state, name, "ivo", "looked at by hand"))
             return True
         return await say_yes(client)
 
@@ -258,7 +258,7 @@ def test_a_session_that_is_signed_off_with_something_stopped_says_so(tmp_path: P
         if isinstance(move, Wait) and move.ask.kind is AskKind.CHECKS:
             blocked.extend(move.ask.checks)
             for name in move.ask.checks:
-                await client.do(c.Override(name, "ivo", "known"))
+                await client.do(overriding(client.state, name, "ivo", "known"))
             return True
         return await say_yes(client)
 

@@ -20,7 +20,7 @@ from engines.session import store
 from engines.session.client import Client
 from engines.session.events import Ending
 from engines.session.journal import replace_file
-from engines.session.moves import Ask, AskKind, Wait, next_move
+from engines.session.moves import Ask, AskKind, Wait, next_move, overriding
 from engines.session.state import SessionState, Status
 from engines.sqlite import files, snapshot
 from engines.sqlite.inspect import look
@@ -71,7 +71,7 @@ def run(world: World, folder: Path, meet: Callable[[Client], Awaitable[bool]]) -
 
 
 def accepting(client: Client, ask: Ask) -> Awaitable[object]:
-    return client.do(c.Override(ask.checks[0], "ivo", "the test accepts what can't be seen"))
+    return client.do(overriding(client.state, ask.checks[0], "ivo", "the test accepts what can't be seen"))
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
@@ -250,7 +250,7 @@ def test_an_override_is_for_the_bytes_that_were_found_and_for_no_others(tmp_path
             known = client.state.checks["backup checksum"]
             assert known.override is None, "an override outlives the bytes that it was given for"
             overrides += 1
-            await client.do(c.Override("backup checksum", "ivo", "we know this file"))
+            await client.do(overriding(client.state, "backup checksum", "ivo", "we know this file"))
             if overrides == 1:
                 write(backup, "tampered with once more")
             await client.do(c.Retry(ask.step))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from engines.checks import Panel, Verdict
+from engines.checks import Panel, Verdict, unknown
 from engines.errors import Refused
 from engines.people import Role
 from engines.session import commands as c
@@ -46,6 +46,7 @@ from engines.session.moves import (
     check_command,
     left_behind,
     next_move,
+    overriding,
     still_stopped,
 )
 from engines.session.plan import GateKind, PlanKind, Step
@@ -69,6 +70,7 @@ from tests.engines.session.examples import (
 
 LATER = NOON + timedelta(minutes=10)
 BOB = Actor("bob", "bob", console="b1")
+SEEN = check_done("space").check.sha256
 BEGUN: tuple[Event, ...] = (begun(), runner_started(), KeyboardTaken(ANA, "the first console"))
 RESTORE = plan_made(
     PlanKind.RESTORE,
@@ -176,6 +178,7 @@ REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
         "No security checklist is configured",
         "`security_checklist`",
     ),
+    "filing where no repository is": (AT_51, c.FileTickets(), "No repository for tickets", "[tickets]"),
     "sending again what is not unsent": (AT_51, c.SendAgain(), "Nothing is unsent", "page 5"),
     "a key after the end": (OVER, CONFIRM_31, "The session is over (abandoned)", "reinstate restore"),
     "an undo after the end": (OVER, c.Undo("sorry"), "The session is over", "reinstate restore"),
@@ -243,7 +246,7 @@ REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
     ),
     "overriding a check that is fine": (
         (*PLANNED, check_done("space", Verdict.WARN)),
-        c.Override("space", "Ines Cruz", "no time"),
+        c.Override("space", "Ines Cruz", "no time", SEEN),
         "does not block anything",
         "FAIL or UNKNOWN",
     ),
@@ -255,20 +258,37 @@ REFUSALS: Mapping[str, tuple[tuple[Event, ...], c.Command, str, str]] = {
     ),
     "overriding twice": (
         (*BLOCKED, CheckOverridden("space", "FAIL", ANA, "no time")),
-        c.Override("space", "Ines Cruz", "no time"),
+        c.Override("space", "Ines Cruz", "no time", SEEN),
         "does not block",
         "FAIL or UNKNOWN",
     ),
     "overriding without a reason": (
         BLOCKED,
-        c.Override("space", "Ines Cruz", "  "),
+        c.Override("space", "Ines Cruz", "  ", SEEN),
         "needs a reason",
         "in a few words",
     ),
-    "overriding with hardly a reason": (BLOCKED, c.Override("space", "Ines Cruz", "x "), "needs a reason", "few words"),
+    "overriding with hardly a reason": (
+        BLOCKED,
+        c.Override("space", "Ines Cruz", "x ", SEEN),
+        "needs a reason",
+        "few words",
+    ),
+    "overriding what the check said before it was asked again": (
+        (*BLOCKED, CheckDone(unknown("space", "the disk does not answer", "Mend it."))),
+        c.Override("space", "Ines Cruz", "no time", SEEN),
+        "does not say any more what was read. It says now UNKNOWN: the disk does not answer. Nothing was changed.",
+        "Read that",
+    ),
+    "overriding without having read it": (
+        BLOCKED,
+        c.Override("space", "Ines Cruz", "no time"),
+        "does not say any more what was read",
+        "Read that",
+    ),
     "overriding by somebody of another role": (
         BLOCKED,
-        c.Override("space", "omar", "no time"),
+        c.Override("space", "omar", "no time", SEEN),
         "not configured as incident commander",
         "Ines Cruz",
     ),
@@ -353,7 +373,7 @@ def test_only_the_console_that_holds_the_keyboard_steers(command: c.Command) -> 
 
 def test_notes_approvals_overrides_and_sign_offs_come_from_any_console() -> None:
     assert allowed(state_of(*PLANNED), APPROVE, BOB)
-    assert allowed(state_of(*BLOCKED), c.Override("space", "ines", "no time"), BOB)
+    assert allowed(state_of(*BLOCKED), c.Override("space", "ines", "no time", SEEN), BOB)
     assert allowed(state_of(*AT_51), c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "omar"), BOB)
     assert allowed(state_of(*READY), c.Note("the channel asks for an estimate"), BOB)
     assert allowed(state_of(*READY), c.TakeKeyboard("bob", "ana sleeps"), BOB)
@@ -407,7 +427,7 @@ def both_roles(environment: str = "production", **configured: object) -> Session
 
 
 GLASS = {"self_approval": ["local"], "break_glass": True}
-OVERRIDE = c.Override("space", "ana", "the disk is known to be slow")
+OVERRIDE = c.Override("space", "ana", "the disk is known to be slow", SEEN)
 ACCEPTING = plan_made(PlanKind.RESTORE, step("3.1", gates=(ACCEPT,), destructive=True))
 
 
@@ -447,7 +467,7 @@ def test_whoever_held_the_keyboard_before_does_not_approve() -> None:
     ("before", "command"),
     [
         (PLANNED, APPROVE),
-        (BLOCKED, c.Override("space", "Ines Cruz", "no time")),
+        (BLOCKED, c.Override("space", "Ines Cruz", "no time", SEEN)),
         ((*BEGUN, ACCEPTING), c.Give("3.1", GateKind.ACCEPT, Role.COMMANDER, "Ines Cruz")),
         (AT_51, c.Give("5.1", GateKind.SIGN_OFF, Role.OWNER, "omar")),
         ((*AT_51, TRIED), c.Answer("functional: payment flow", passed=True, name="omar")),
@@ -770,7 +790,7 @@ def test_what_failed_bars_the_sign_off_until_it_passes_or_the_commander_lets_it_
     assert ask(state_of(*failed)) is AskKind.CHECKS
     assert "the card is refused" in state_of(*failed).checks[PAYMENT].check.evidence
     assert ask(state_of(*failed, CheckAnswered(PAYMENT, True, "mended", OMAR))) is AskKind.SIGN_OFF
-    override = c.Override(PAYMENT, "Ines Cruz", "the provider is down, not we")
+    override = overriding(state_of(*failed), PAYMENT, "Ines Cruz", "the provider is down, not we")
     assert allowed(state_of(*failed), override)
     passed = state_of(*failed, CheckOverridden(PAYMENT, "FAIL", Actor("Ines Cruz", "ines"), override.reason))
     assert ask(passed) is AskKind.SIGN_OFF

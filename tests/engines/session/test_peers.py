@@ -21,7 +21,7 @@ from engines.session import launch, store
 from engines.session.client import Client, connect
 from engines.session.events import Actor, How
 from engines.session.journal import read
-from engines.session.moves import AskKind
+from engines.session.moves import AskKind, overriding
 from engines.session.plan import GateKind
 from engines.session.server import MOST_OF_ONE
 from engines.session.sharing import barred
@@ -341,7 +341,7 @@ async def test_a_check_that_blocks_is_overridden_by_signature_and_recorded_as_si
     begin(shared, logins, approval=approval)
     ana = await shared.console()
     await sees(ana, asks(AskKind.CHECKS))
-    override = c.Override("ground", "", "known to be bad")
+    override = overriding(ana.state, "ground", "", "known to be bad")
     until_then = stamp((utc_now() + timedelta(minutes=5)).replace(microsecond=0))
     text = stated(ana.state, override, until_then).text
     armoured = keygen("-Y", "sign", "-f", str(key), "-n", "reinstate-approval", content=text)

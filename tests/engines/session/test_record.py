@@ -176,6 +176,7 @@ def test_abandoning_is_a_deviation_with_its_reason() -> None:
     told = record(state_of(begun(), e.SessionEnded(e.Ending.ABANDONED, "the wrong night")))
     assert told["deviation"] == [
         {"at": NOON + timedelta(seconds=2), "what": "abandoned", "by": "ana", "reason": "the wrong night"}
+        | {"evidence": None}
     ]
 
 

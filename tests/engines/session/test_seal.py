@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from engines.errors import Refused
 from engines.session.archive import export
+from engines.session.events import SendingAsked
+from engines.session.journal import Journal, Writer
+from engines.session.record import render
 from engines.session.seal import SEAL
 from engines.session.ssh_keys import Signers
 from engines.session.verify import verify
+from engines.text import utc_now
+from tests.engines.session.examples import ANA
 from tests.engines.session.toy_session import ToySession, gone, work_through
 
 
@@ -94,6 +100,27 @@ async def test_a_key_that_can_not_sign_is_told_at_the_beginning_and_asks_for_not
     found = verify(session.folder)
     assert found.wrong == ""
     assert found.verdict == "CONSISTENT, IN PART"
+
+
+async def test_a_kill_before_a_record_was_signed_anew_is_said_and_mended_by_resume(
+    session: ToySession, tmp_path: Path
+) -> None:
+    await finished(session, key_in(tmp_path, "key"))
+    writer = Writer(session.folder / "journal.jsonl", utc_now)  # what a notify does that is killed before it signs
+    writer.append(SendingAsked(ANA), "ana")
+    record = render(Journal(tuple(writer.entries), tuple(writer.lines)))
+    writer.close()
+    (session.folder / "session.toml").write_bytes(record)
+    (session.folder / "report.md").unlink()
+    found = verify(session.folder)
+    assert (found.wrong, found.verdict, found.signed) == ("", "CONSISTENT, IN PART", False)
+    (told,) = found.unchecked
+    assert told.startswith(f"{SEAL} is over the record as it was at journal line ")
+    assert verify(session.folder, signers_in(tmp_path, tmp_path / "key")).verdict == "CONSISTENT, IN PART"
+    with pytest.raises(Refused, match="is over"):
+        session.resume()
+    found = verify(session.folder, signers_in(tmp_path, tmp_path / "key"))
+    assert (found.wrong, found.verdict) == ("", "AUTHENTIC")
 
 
 async def test_a_key_whose_time_is_over_signs_nothing_that_counts(session: ToySession, tmp_path: Path) -> None:

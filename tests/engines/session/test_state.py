@@ -52,6 +52,7 @@ STEP = some.builds(
 )
 LOGS = some.none() | some.builds(e.StepLog, TEXTS, some.integers(), TEXTS)
 SIGNED = some.none() | some.builds(e.Signed, TEXTS, TEXTS, TEXTS, TEXTS)
+KEYS = some.sampled_from(("todo-1", "review", "credential-aaaaaa")) | TEXTS
 ANYTHING: dict[type[e.Event], some.SearchStrategy[e.Event]] = {
     e.SessionBegun: some.builds(
         begun,
@@ -108,6 +109,18 @@ ANYTHING: dict[type[e.Event], some.SearchStrategy[e.Event]] = {
     e.ChecklistEdited: some.builds(e.ChecklistEdited, TEXTS, TEXTS, TEXTS, TEXTS, ACTORS),
     e.NoticeSent: some.builds(e.NoticeSent, some.integers(1, 12), TEXTS, TEXTS, some.booleans(), TEXTS, TEXTS),
     e.SendingAsked: some.builds(e.SendingAsked, ACTORS),
+    e.TicketsAsked: some.builds(e.TicketsAsked, some.lists(KEYS, max_size=2).map(tuple), ACTORS),
+    e.TicketTried: some.builds(
+        e.TicketTried,
+        key=KEYS,
+        result=some.sampled_from(e.Filing),
+        number=some.integers(0, 99),
+        address=TEXTS,
+        found=some.booleans(),
+        reason=TEXTS,
+        hint=TEXTS,
+        sent=some.booleans(),
+    ),
     e.UndoAsked: some.builds(e.UndoAsked, ACTORS, TEXTS),
     e.SessionEnded: some.builds(e.SessionEnded, some.sampled_from(e.Ending), TEXTS, some.just(("a",))),
 }

@@ -130,8 +130,9 @@ class Toy:
 
     def check(self, name: str, state: SessionState) -> Check:
         assert state.begun is not None
-        if (Path(state.begun.address).parent / "bad-ground").exists():
-            return fail(name, "bad", "remove bad-ground")
+        bad = Path(state.begun.address).parent / "bad-ground"
+        if bad.exists():
+            return fail(name, bad.read_text() or "bad", "remove bad-ground")
         return ok(name, "good")
 
 
