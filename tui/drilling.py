@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import time
 from contextlib import suppress
+from datetime import UTC
 from itertools import groupby
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from engines.errors import RestoreError
 from engines.recipes import sessions
 from engines.recipes.drills import begin, known, metrics
 from engines.recipes.drills.outcome import EXIT_CODES, Drilled, Outcome
+from engines.recipes.drills.place import ENVIRONMENT
 from engines.session import store
 from engines.session.client import connect
 from engines.session.events import Entry
 from engines.session.journal import read
 from engines.session.state import SessionState, after
-from engines.text import clock, drawable, duration, size, span, stamp
+from engines.text import drawable, duration, size, span, stamp
 from tui.drilled import aged, chart, met, outcome
 from tui.narration import sentences
 from tui.output import json, out, table, tell
@@ -170,13 +172,15 @@ def drills(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_HEADS = ("BEGAN", "OUTCOME", "TOOK", "BACKUP WAS", "SIZE", "BACKUP", "DRILL")
+_HEADS = ("BEGAN (UTC)", "OUTCOME", "TOOK", "OLD", "DRILL", "BACKUP")
 
 
 def _cells(one: Drilled) -> tuple[str, ...]:
+    """The drill by the end of its name, which `show` takes."""
     took = duration(one.seconds) if one.seconds is not None else ""
-    age = f"{span(one.age)} old" if one.age is not None else ""
-    return clock(one.at), outcome(one), took, age, size(one.size), one.backup, one.session
+    age = span(one.age) if one.age is not None else ""
+    ending = one.session[one.session.index(ENVIRONMENT) :] if ENVIRONMENT in one.session else one.session
+    return f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M}", outcome(one), took, age, ending, one.backup
 
 
 def _row(one: Drilled) -> dict[str, object]:

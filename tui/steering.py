@@ -305,7 +305,7 @@ def found(arguments: argparse.Namespace) -> store.Known:
 
 def _state_of(config: Config, name: str) -> Path:
     """A drill is apart, and its name says what it is: `last` and a bare ending are restores."""
-    return drills_folder(config) if f"-{ENVIRONMENT}-" in name else config.state
+    return drills_folder(config) if f"{ENVIRONMENT}-" in name else config.state
 
 
 def readable(arguments: argparse.Namespace) -> store.Known:
