@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -40,6 +41,7 @@ from screens.start import Choices, StartScreen
 from screens.validation import ValidationScreen
 from tui import dialogues, presses, stops
 from tui.exploring import Exploring
+from tui.hangup import watch
 from tui.hints import hint
 from tui.keys import Pressed
 from tui.link import Link
@@ -136,10 +138,17 @@ class Console(App[int]):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 # Textual has no handlers: without these the terminal stays in its alternate screen.
                 loop.add_signal_handler(number, self._ended_by, number)
+            if sys.stdin.isatty():
+                watch(sys.stdin.fileno(), lambda: self._gone(loop))
         with self.batch_update():  # one whole picture, not an empty one first
             await self.push_screen(Page.START)
         self.set_interval(TICK, self._tick)
         self.work(self._open())
+
+    def _gone(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The terminal is, says another thread."""
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(self._ended_by, signal.SIGHUP)
 
     def _ended_by(self, number: int) -> None:
         self.exit(return_code=128 + number)

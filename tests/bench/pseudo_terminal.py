@@ -51,7 +51,17 @@ class PseudoTerminal:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        os.close(self._ours)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """The terminal goes. Doing it twice is no error."""
+        if self._ours >= 0:
+            os.close(self._ours)
+        self._ours = -1
+
+    def ends(self) -> int:
+        """The exit code, once the program has ended by itself."""
+        return self._process.wait(LONGEST)
 
     @property
     def pid(self) -> int:
