@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from tests.engines.session.examples import begun, session_folder
 from tests.servers.waiting import until
 from tests.tui.cli_ground import Said, is_drawable, is_one_clear_error, tree, typed
 
-PROVEN, CUT_OFF, USAGE, REFUSED, NOT_PROVEN = 0, 1, 2, 3, 4
+PROVEN, USAGE, REFUSED, NOT_PROVEN = 0, 2, 3, 4
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,9 @@ class Night:
 
     @property
     def session(self) -> Path:
-        (newest, *_) = store.known_sessions(self.world.folder / "state" / "drills")
-        return newest.folder
+        """The newest: by its journal, since two may have begun in one second."""
+        known = store.known_sessions(self.world.folder / "state" / "drills")
+        return max(known, key=lambda one: one.state.begun_at or NEVER).folder
 
     @property
     def record(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from engines.session import store
 from tests.engines.recipes.mysql_world import GOOD, MysqlWorld, build, programs_of
 from tests.servers.databases import Server
 from tests.tui.cli_ground import Said, is_drawable, typed
@@ -41,12 +40,6 @@ def drill(world: MysqlWorld, *words: str | Path) -> Said:
     return said
 
 
-def record_of(world: MysqlWorld) -> dict[str, object]:
-    (newest, *_) = store.known_sessions(world.folder / "state" / "drills")
-    record: dict[str, object] = tomllib.loads((newest.folder / "session.toml").read_text())
-    return record
-
-
 def test_a_dump_is_drilled_in_a_scratch_schema_that_goes_and_refused_where_its_own_is(world: MysqlWorld) -> None:
     refused = drill(world)
     assert refused.code == REFUSED, refused.all
@@ -57,10 +50,10 @@ def test_a_dump_is_drilled_in_a_scratch_schema_that_goes_and_refused_where_its_o
     said = drill(world, "--json")
     assert said.code == PROVEN, said.all
     assert (world.schemas(), world.accounts()) == (schemas, accounts)
-    assert json.loads(said.out)["backup"] == world.dump
-    validation = record_of(world)["validation"]
-    assert isinstance(validation, list)
-    rows = {row["table"]: row["restored"] for row in validation}
+    told = json.loads(said.out)
+    assert told["backup"] == world.dump
+    record = tomllib.loads(Path(told["record"]).read_text())
+    rows = {row["table"]: row["restored"] for row in record["validation"]}
     assert rows == {"customers": GOOD, "orders": GOOD}
     assert not list((world.folder / "state" / "scratch" / "box").iterdir())
 
