@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from engines.drilling import Expect
+from engines.recipes import sessions
 from engines.recipes.drills import expecting
 from engines.session import store
 from engines.text import utc_now
@@ -231,6 +232,18 @@ def test_a_scratch_folder_that_something_of_the_target_is_in_is_refused(place: s
     said = night.typed("drill", "box")
     is_one_clear_error(said, REFUSED)
     assert "Nothing was begun" in said.err
+
+
+def test_root_makes_no_scratch_folder_where_others_could_change_it(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "privileged", lambda: True)
+    (night.world.folder / "open").mkdir()
+    (night.world.folder / "open").chmod(0o777)
+    night.configured(f'scratch = "{night.world.folder}/open/scratch"')
+    said = night.typed("drill", "box")
+    is_one_clear_error(said, REFUSED)
+    assert "can't be used" in said.err
 
 
 def test_a_full_disk_refuses_before_anything_is_copied(night: Night) -> None:

@@ -22,6 +22,7 @@ from engines.session import launch, store
 from engines.session.events import Ending, SessionBegun
 from engines.targets import Application, Framework, LoadClient, Method, MysqlTarget, SqliteTarget, Target
 from engines.text import drawable, utc_now
+from engines.trusted_file import safe_path
 
 NAMED = "named on the command line"
 ANY = "a random one"
@@ -77,7 +78,13 @@ def refuse_beside_a_restore(config: Config, target: Target) -> None:
 
 
 def _refuse_place(config: Config, target: Target) -> None:
-    """The scratch folder may be none that something of the target's is in. Paths are compared as they lead."""
+    """The scratch folder may be none that something of the target's is in. Paths are compared as they lead.
+
+    Root makes and removes nothing where others could put something else in its place.
+    """
+    problems = safe_path(target.drill.scratch) if sessions.privileged() else ()
+    if problems:
+        raise Refused(f"The scratch folder can't be used: {problems[0].message} Nothing was begun.", problems[0].hint)
     scratch = target.drill.scratch.resolve()
     theirs: list[tuple[str, Path]] = [("the state folder", config.state)]
     if isinstance(target, MysqlTarget):
