@@ -6,7 +6,7 @@ It is a console like the other one: it folds what the runner says and asks; it d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from engines.session.tickets import fileable, not_filed, tickets_of, title_of
 from engines.session.work import Progress
 from engines.text import drawable, duration, size, to_the_second, utc_now
 from tui.answers import Answers, FromFile, has_passed
+from tui.interrupt import Interrupts
 from tui.narration import check_line, header, plan_lines, sentences, unchanged_checklist
 from tui.output import out
 from tui.pasting import pasted
@@ -103,11 +104,13 @@ class _Driver:
         self._choosing = choosing
         self._planned = ""
         self._told = 0.0
+        self._interrupts = Interrupts()
 
     async def run(self) -> int:
         client = self._client
         out(header(client.state))
         said = client.said()
+        self._interrupts.catch()
         try:
             while True:
                 # Everything that happened is told before the next question is asked.
@@ -116,14 +119,53 @@ class _Driver:
                     if isinstance(move, Wait) and move.ask.kind is AskKind.ENDED:
                         return self._ended()
                     if isinstance(move, Wait) and move.ask.kind is not AskKind.WORKING:
-                        await self._asked(move.ask)
-                item = await anext(said)
+                        with self._interrupts.released():
+                            await self._asked(move.ask)
+                item = await self._next(said)
                 self._tell(item)
                 if isinstance(item, Gone):
                     return self._ended()
         except _Leave:
             out(pasted(f"The session waits. Go on with: reinstate attach {client.state.id}", self._config))
             return LEFT
+        finally:
+            self._interrupts.release()
+
+    async def _next(self, said: AsyncIterator[Said]) -> Said:
+        """What the runner says next. Ctrl-C meanwhile asks what is meant by it."""
+        coming = asyncio.ensure_future(anext(said))
+        try:
+            while not await self._interrupts.before(coming):
+                with self._interrupts.released():
+                    await self._interrupted()
+                out("Waiting; Ctrl-C asks again.")
+            return coming.result()
+        finally:
+            coming.cancel()
+
+    async def _interrupted(self) -> None:
+        """Raises KeyboardInterrupt where the step is to run on without us."""
+        state, move = self._client.state, next_move(self._client.state, utc_now())
+        running = state.running
+        if running is None or not isinstance(move, Wait):
+            raise KeyboardInterrupt
+        out(f"Step {running.id} {drawable(running.step.title)} is under way, and goes on meanwhile.")
+        for line in left_behind(state):
+            out(f"  Changed so far: {drawable(line)}")
+        prompt = "[Enter wait on, s stop it at the next safe place, q leave it running] "
+        answer = await self._answers.line(prompt, move.ask, "do")
+        match "q" if answer is None else answer.strip().lower():
+            case "s":
+                await self._stop(running.id)
+            case "q":
+                raise KeyboardInterrupt
+
+    async def _stop(self, step: str) -> None:
+        try:
+            await self._client.do(c.Stop(step))
+        except RestoreError as error:  # it has ended meanwhile
+            out(f"REFUSED: {drawable(pasted(error.message, self._config))}")
+            out(f"  {drawable(pasted(error.hint, self._config))}")
 
     def _ended(self) -> int:
         state = self._client.state

@@ -121,7 +121,7 @@ def rehearse(
         assert operator.terminal.exit_status() == 255
 
         second = console(logins.wanda)
-        second.sees(f"{OPERATOR} HAS THE KEYS", "Next: 3.")
+        second.sees(f"{OPERATOR} HAS THE KEYS", "k takes it over")
         second.presses("k")
         second.sees(f"Take the keyboard from {OPERATOR}?")
         second.types(WHY)

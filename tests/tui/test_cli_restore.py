@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import psutil
 import pytest
 
@@ -386,3 +387,28 @@ def test_ctrl_c_leaves_the_session_waiting(night: Night) -> None:
     assert night.typed("show", "--json").code == DONE
     assert store.runner_mark(night.session) is not None
     assert "unfinished" in night.record["session"]["state"]
+
+
+def test_ctrl_c_while_a_step_is_under_way_asks_and_stops_it(night: Night) -> None:
+    night.configured('["touch", "down"]', '["sh", "-c", "touch down; exec sleep 600"]')
+    config = str(night.world.folder / "reinstate.toml")
+    words = ["--default-signal=INT", *PLAIN, "--config", config, "restore", "box", "--backup", BACKUP, "--plain"]
+    with closing(pexpect.spawn("env", words, encoding="utf-8", timeout=40)) as person:
+        for prompt, answer in (("[Enter approve", ""), ("Name of the incident commander: ", "ivo")):
+            person.expect_exact(prompt)
+            person.sendline(answer)
+        person.expect_exact("[Enter go on")
+        person.sendline("")
+        person.expect_exact("3.2 Maintenance mode on …")
+        person.sendintr()
+        person.expect_exact("is under way, and goes on meanwhile.")
+        person.expect_exact("[Enter wait on, s stop it")
+        person.sendline("")
+        person.expect_exact("Waiting; Ctrl-C asks again.")
+        person.sendintr()
+        person.expect_exact("[Enter wait on, s stop it")
+        person.sendline("s")
+        person.expect_exact("[r again, p pass over")
+        person.sendline("q")
+        person.expect(pexpect.EOF)
+    assert person.exitstatus == WAITS
