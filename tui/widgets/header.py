@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engines.session.events import How
+from engines.session.moves import is_drill
 from engines.session.reminders import held_for, shift_of
 from engines.session.state import SessionState
 from tui.pages import NAMES, at_stake, badge, marks, number
@@ -186,7 +187,9 @@ def _is_mine(view: View) -> bool:
 
 def _approval(view: View) -> Piece:
     if view.state.plan is None or not view.state.plan.needs_approval:
-        return ("not approved", PLAIN) if not view.state.approvals else ("", PLAIN)
+        # A drill has nothing to approve, and an undo's plan may need none.
+        nothing = view.state.approvals or is_drill(view.state)
+        return ("", PLAIN) if nothing else ("not approved", PLAIN)
     word = "approved" if view.state.approved else "NOT APPROVED"
     return (word, style_of(word))
 
