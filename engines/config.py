@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from engines import tables
+from engines.drilling import Drill
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
@@ -338,11 +339,13 @@ def _target_placed(target: Target, base: Path, state: Path) -> Target:
         return state / name / target.name if path == Path() else _absolute(home, path)
 
     application = _application_placed(target.application, home)
+    drill = _drill_placed(target.drill, home, state / "scratch" / target.name)
     target = replace(target, prometheus=_watched_placed(target.prometheus, home))
     if isinstance(target, SqliteTarget):
         database, backups = _absolute(home, target.database), _absolute(home, target.backups)
         snapshots = of_its_own("snapshots", target.snapshots)
-        return replace(target, database=database, backups=backups, snapshots=snapshots, application=application)
+        target = replace(target, drill=drill, application=application)
+        return replace(target, database=database, backups=backups, snapshots=snapshots)
     return replace(
         target,
         login=_absolute(home, target.login),
@@ -352,7 +355,19 @@ def _target_placed(target: Target, base: Path, state: Path) -> Target:
         staging=of_its_own("staging", target.staging),
         snapshots=_location(home, target.snapshots or str(state / "snapshots" / target.name)),
         spare=state / "snapshots" / target.name,
+        drill=drill,
         application=application,
+    )
+
+
+def _drill_placed(drill: Drill, home: Path, scratch: Path) -> Drill:
+    return replace(
+        drill,
+        scratch=scratch if drill.scratch == Path() else _absolute(home, drill.scratch),
+        heartbeat_file=drill.heartbeat_file and _absolute(home, drill.heartbeat_file),
+        metrics=drill.metrics and _absolute(home, drill.metrics),
+        login=drill.login and _absolute(home, drill.login),
+        socket=drill.socket and _absolute(home, drill.socket),
     )
 
 

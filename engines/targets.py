@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from engines.drilling import Drill
 from engines.surroundings import GitHub, Host
 from engines.tables import Fault
 from engines.values import WrongValue, one_line, optional_path, pattern, positive, program, url, zone
@@ -313,6 +314,9 @@ class SqliteTarget:
     prometheus: Prometheus | None = None
     """The server that is asked for metrics after the restore: `[target.NAME.prometheus]`."""
 
+    drill: Drill = field(default_factory=Drill)
+    """How its backups are rehearsed: `[target.NAME.drill]`."""
+
     application: Application = field(default_factory=lambda: Application(Path(), Framework.NONE))
     """The application around the database. Left out: no step touches one."""
 
@@ -324,6 +328,8 @@ class SqliteTarget:
 
     def wrong(self) -> Iterator[Fault]:
         yield from _wrong_name(self.name)
+        if self.drill.login is not None or self.drill.socket is not None:
+            yield "drill.login", "or socket is there, and an SQLite drill needs no server.", "Take it out."
 
 
 class Method(StrEnum):
@@ -456,6 +462,9 @@ class MysqlTarget:
     prometheus: Prometheus | None = None
     """The server that is asked for metrics after the restore: `[target.NAME.prometheus]`."""
 
+    drill: Drill = field(default_factory=Drill)
+    """How its backups are rehearsed: `[target.NAME.drill]`."""
+
     application: Application = field(default_factory=lambda: Application(Path(), Framework.NONE))
     """The application around the database. Left out: no step touches one."""
 
@@ -469,6 +478,10 @@ class MysqlTarget:
         yield from _wrong_name(self.name)
         if self.client is LoadClient.MYSQL and self.method is Method.STAGED:
             yield "client", "can't load beside the live schema.", 'Write client = "own", or method = "in-place".'
+        drill = self.drill
+        live = self.socket or (self.host, self.port)
+        if drill.login is not None and (drill.socket or (drill.host, drill.port)) == live:
+            yield "drill.host", "is the live server.", "Name a drill server: a drill never uses the live one."
 
 
 Target = SqliteTarget | MysqlTarget

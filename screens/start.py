@@ -11,9 +11,11 @@ from textual.reactive import var
 from textual.screen import Screen
 from textual.widgets import Static
 
+from engines.recipes.drills.outcome import Drilled
 from engines.session.store import Known
 from engines.targets import Target
 from engines.text import both_zones, drawable
+from tui.drilled import chart, summary
 from tui.keys import Pressed, bindings
 from tui.pages import Next, at_stake
 from tui.theme import BOLD, DIM, PLAIN, REVERSE, style_of
@@ -34,6 +36,7 @@ class Choices:
     targets: tuple[Target, ...] = ()
     sessions: tuple[Known, ...] | None = None  # None while they are being read
     incident: str = ""  # in a few words; empty when none was given
+    drills: tuple[Drilled, ...] = ()  # newest first
     trouble: str = ""
 
 
@@ -42,6 +45,7 @@ class StartScreen(Screen[None]):
     DEFAULT_CSS = """
     StartScreen #incident { height: auto; max-height: 2; padding: 0 1; margin-bottom: 1; }
     StartScreen #targets { height: auto; max-height: 45%; margin-bottom: 1; }
+    StartScreen #drills { height: auto; max-height: 3; padding: 0 1; margin-bottom: 1; display: none; }
     StartScreen #sessions { height: 1fr; }
     """
 
@@ -55,6 +59,7 @@ class StartScreen(Screen[None]):
             PAGE,
             Static("", id="incident", markup=False),
             Rows("Targets", id="targets", empty="The configuration has no target."),
+            Static("", id="drills", markup=False),
             Rows("Sessions", id="sessions", empty="reading …"),
         )
 
@@ -105,8 +110,18 @@ class StartScreen(Screen[None]):
         if not self.composed:
             return
         self.query_one(Header).tell("", "reinstate")
+        self._show_drills()
         coming = self._next()
         show_frame(self, PAGE, self.view, self.subject, coming)
+
+    def _show_drills(self) -> None:
+        """Those of the target that is selected, or was last."""
+        name = self.query_one("#targets", Rows).selected.partition(":")[2]
+        own = tuple(one for one in self.choices.drills if one.target == name)
+        lines = (f"{name}: {summary(own, self.view.now)}", *chart(own)) if own else ()
+        pane = self.query_one("#drills", Static)
+        pane.display = bool(own)
+        tell(pane, Text("\n".join(map(drawable, lines)), DIM))
 
     def _next(self) -> Next:
         subject = self.subject

@@ -183,7 +183,7 @@ class Console(App[int]):
         said: list[str] = []
         if state.ended is not None:
             said = [f"Session {state.id}: {state.ended.how}.", f"Record: {folder / 'session.toml'}"]
-            code = code if code is not None else int(state.ended.how is Ending.ABANDONED)
+            code = code if code is not None else int(state.ended.how in (Ending.ABANDONED, Ending.FAILED))
         elif state.begun is not None:
             again = "resume" if self.link.line is Line.GONE else "attach"
             back = pasted(f"reinstate {again} {state.id}", self.opening.config_path)
@@ -221,6 +221,10 @@ class Console(App[int]):
         sessions = await asyncio.to_thread(self.outside.sessions, config.state) if config else ()
         self.choices = Choices(targets, sessions, incident)
         self.show()
+        # Last: whoever comes in an incident does not wait for it.
+        drills = await asyncio.to_thread(self.outside.drills, config) if config else ()
+        self.choices = Choices(targets, sessions, incident, drills)
+        self.show()
 
     def open_target(self, name: str) -> None:
         """Show a target's backups, and begin to verify them."""
@@ -229,7 +233,7 @@ class Console(App[int]):
             self.say(f"There is no target {name} in the configuration.")
             return
         self.go(Page.BACKUPS)
-        self.work(self.shelving.read(config.targets[name], self.incident, verifying=True))
+        self.work(self.shelving.read(config.targets[name], self.incident, config, verifying=True))
 
     def _own_shelf(self) -> None:
         """Have the backups of the session's own target on page 1, where they are not there yet."""
@@ -240,7 +244,8 @@ class Console(App[int]):
         target = self.outside.target(begun.target)
         incident = self.outside.incident(begun.incident) if begun.incident else None
         # Once a restore is approved its disks have better things to do than to verify other backups.
-        self.work(self.shelving.read(target, incident, verifying=not state.approved and state.ended is None))
+        verifying = not state.approved and state.ended is None
+        self.work(self.shelving.read(target, incident, self.opening.config, verifying=verifying))
 
     async def join(self, folder: Path) -> None:
         """Show the session in `folder` and follow it until its line is cut."""

@@ -22,7 +22,7 @@ from tui.pasting import pasted
 DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 
 EPILOG = """exit codes: 0 done, 1 failed or not as expected, 2 usage or configuration, 3 refused by a gate or a check,
-130 interrupted.  Without a command, the console opens."""
+4 a drill's backup is not proven, 130 interrupted.  Without a command, the console opens."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,6 +99,19 @@ def parser() -> argparse.ArgumentParser:
     made = command("check", "check the ground for a restore, and change nothing", json=True)
     _target(made)
     _incident(made)
+    made = command("drill", "restore a backup into a scratch place, by itself, to prove that it restores", json=True)
+    _target(made)
+    which = made.add_mutually_exclusive_group()
+    which.add_argument("--backup", help="the backup's name (default: the newest)")
+    which.add_argument("--random", action="store_true", help="a random one")
+    _incident(made)
+    made.add_argument(
+        "--expect",
+        choices=("live", "last", "nothing"),
+        help="what counts are compared with where there is no incident report (default: as configured)",
+    )
+    made = command("drills", "list the drills: which backup restored, how fast, and how old it was", json=True)
+    _target(made)
     made = command("prune", "remove the safety snapshots, or the sessions, that are past their date")
     made.add_argument("target", nargs="?", help="the target's name (default: all)")
     made.add_argument("--sessions", action="store_true", help="sessions instead of snapshots")
@@ -223,6 +236,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from tui import approving
 
     if run := approving.COMMANDS.get(arguments.command):
+        return run(arguments)
+    from tui import drilling
+
+    if run := drilling.COMMANDS.get(arguments.command):
         return run(arguments)
     from tui import pruning
 

@@ -7,7 +7,7 @@ import argparse
 from engines.errors import UsageError
 
 _OPEN_THE_CONSOLE = frozenset({None, "restore", "attach", "resume", "undo", "demo"})
-_KNOW_THE_INCIDENT = frozenset({None, "restore", "plan", "check"})
+_KNOW_THE_INCIDENT = frozenset({None, "restore", "plan", "check", "drill"})
 _NOT_TOGETHER = (("print", "yes"), ("print", "signature"), ("signature", "yes"))
 
 

@@ -41,7 +41,7 @@ from engines.session.plan import Plan, PlanKind
 from engines.session.state import Grid, SessionState
 from engines.session.tickets import outcome
 from engines.text import both_zones, clock, count, drawable, duration, parse_stamp, size, span
-from tui.pages import at_stake, taken_up
+from tui.pages import at_stake, badge, taken_up
 
 _RESULTS = {Result.DONE: "done", Result.FAILED: "FAILED", Result.SKIPPED: "skipped", Result.UNKNOWN: "UNKNOWN"}
 
@@ -56,7 +56,7 @@ def _sentences(entry: Entry, state: SessionState) -> Iterator[str]:
     match entry.event:
         case SessionBegun() as begun:
             address = at_stake(begun.engine, begun.address)
-            yield f"Session {begun.session}: {begun.environment.upper()} {begun.engine} {address}"
+            yield f"Session {begun.session}: {badge(begun)} {begun.engine} {address}"
             yield f"Operator {begun.operator.name} ({begun.operator.how}), on {begun.host}, {begun.tool}"
         case RunnerStarted(reason=reason, pid=pid, torn=torn):
             yield taken_up(state) if reason == "resume" else f"Runner {pid}."
@@ -201,7 +201,7 @@ def header(state: SessionState) -> str:
         return ""
     incident = begun.incident_id or "no incident"
     address = at_stake(begun.engine, begun.address)
-    return drawable(f"{begun.environment.upper()}  {begun.engine}  {address}  {incident}  {state.id[-4:]}")
+    return drawable(f"{badge(begun)}  {begun.engine}  {address}  {incident}  {state.id[-4:]}")
 
 
 def standing(state: SessionState) -> str:

@@ -18,6 +18,8 @@ from engines.errors import RestoreError
 from engines.incident import Incident, read_incident
 from engines.incident import from_table as incident_from_table
 from engines.recipes import points, sessions
+from engines.recipes.drills.known import MOST, all_drilled
+from engines.recipes.drills.outcome import Drilled
 from engines.recipes.mysql.exploring import Opened, Staged, open_logs
 from engines.recipes.mysql.until import Until
 from engines.session.client import LogPiece, Said, connect
@@ -64,6 +66,7 @@ class Outside:
     verify_all: Callable[[tuple[Backup, ...], Callable[[Backup], None], Stop], object]
     verify: Callable[[Backup, Callable[[int, int], None], Stop], Backup]
     sessions: Callable[[Path], tuple[Known, ...]]
+    drills: Callable[[Config], tuple[Drilled, ...]]
     open_session: Callable[[Path], Known]
     begin: Callable[[Config, str, Backup, Incident | None, str, Until | None], Path]
     resume: Callable[[Path], object]
@@ -84,6 +87,7 @@ def real() -> Outside:
         verify_all=verify_all,
         verify=verify,
         sessions=lambda state: tuple(known_sessions(state)),
+        drills=lambda config: all_drilled(config, most=MOST),
         open_session=open_session,
         begin=sessions.begin,
         resume=sessions.resume,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from engines.checks import Panel
 from engines.people import Role
 from engines.session.authority import roles_of_login
-from engines.session.events import How
+from engines.session.events import How, SessionBegun
 from engines.session.moves import Ask, AskKind, blocking_checks
 from engines.session.plan import GateKind, PlanKind
 from engines.session.state import SessionState, Status, StepState
@@ -29,6 +29,11 @@ STAGED = "staged copy"
 
 
 LONG_WORK = 15.0  # seconds of work after which a question rings the bell
+
+
+def badge(begun: SessionBegun) -> str:
+    """What the first word says is at stake: of a drill nothing, whatever its target's environment is."""
+    return "DRILL" if begun.drill else begun.environment.upper()
 
 
 def at_stake(engine: str, address: str) -> str:

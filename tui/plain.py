@@ -176,7 +176,7 @@ class _Driver:
         out(f"Report: {self._client.folder / 'report.md'}")
         if any(not_filed(state)):
             out(pasted(f"Not every ticket is filed. Again: reinstate tickets {state.id}", self._config))
-        return 0 if state.ended.how is not Ending.ABANDONED else 1
+        return 1 if state.ended.how in (Ending.ABANDONED, Ending.FAILED) else 0
 
     def _tell(self, item: Said) -> None:
         match item:

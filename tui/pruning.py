@@ -7,6 +7,7 @@ import argparse
 from engines.config import Config
 from engines.errors import RestoreError, UsageError
 from engines.recipes import old_sessions, sessions, snapshots
+from engines.recipes.drills.place import drills_folder
 from engines.session import expiry
 from engines.targets import Target
 from engines.text import both_zones, drawable, parse_stamp, size, utc_now
@@ -66,7 +67,8 @@ def _sessions(config: Config, arguments: argparse.Namespace) -> int:
         hint = "`reinstate prune --sessions --yes` removes what is to go." if going else "No session is past its time."
         out(f"Nothing was removed. {pasted(hint, getattr(arguments, 'config', None))}")
         return 0
-    expiry.sweep(config.state)
+    for folder in (config.state, drills_folder(config)):
+        expiry.sweep(folder)
     for fate in going:
         try:
             where = old_sessions.remove(config, fate, now, arguments.records, privileged=root)

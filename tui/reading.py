@@ -17,6 +17,8 @@ from engines.checks import Check
 from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident
 from engines.recipes import points, rehearsal, sessions
+from engines.recipes.drills.known import proofs
+from engines.recipes.drills.outcome import Drilled
 from engines.recipes.mysql import exploring
 from engines.recipes.mysql.until import Kind, from_backup, stops_before, told, typed
 from engines.session import archive, store
@@ -28,6 +30,7 @@ from engines.session.ssh_keys import Signers
 from engines.session.tickets import not_filed, outcome
 from engines.targets import Target
 from engines.text import clock, drawable, duration, size, span, stamp, utc_now
+from tui.drilled import with_proof
 from tui.narration import check_line, grid_lines, plan_lines, standing
 from tui.output import json, out, table, tell
 from tui.steering import configuration, found, incident_of, readable, until_of
@@ -226,10 +229,10 @@ def backups(arguments: argparse.Namespace) -> int:
     if not arguments.unchecked:
         settled = {one.where: one for one in verify_all(known, lambda _one: None, lambda: False)}
         known = tuple(settled.get(one.where, one) for one in known)
+    drilled = proofs(config, target.name)
     if arguments.json:
-        json(
-            {"folder": catalogue.folder, "problems": catalogue.problems, "backups": [_backup_row(one) for one in known]}
-        )
+        listed = [_backup_row(one, drilled.get(one.name)) for one in known]
+        json({"folder": catalogue.folder, "problems": catalogue.problems, "backups": listed})
     else:
         rows = [
             (
@@ -239,7 +242,7 @@ def backups(arguments: argparse.Namespace) -> int:
                 size(one.size),
                 shown(one.name),
                 one.kind,
-                one.evidence,
+                with_proof(one.evidence, drilled.get(one.name), utc_now()),
             )
             for one in known
         ]
@@ -265,7 +268,7 @@ def _tell_problems(problems: Sequence[str]) -> None:
         out(f"problem: and {len(problems) - PROBLEMS} more; --json has them")
 
 
-def _backup_row(one: Backup) -> dict[str, object]:
+def _backup_row(one: Backup, proof: Drilled | None) -> dict[str, object]:
     return {
         "name": shown(one.name),
         "kind": one.kind,
@@ -274,6 +277,9 @@ def _backup_row(one: Backup) -> dict[str, object]:
         "size": one.size,
         "status": str(one.status),
         "evidence": one.evidence,
+        "drill": None
+        if proof is None
+        else {"session": proof.session, "began": stamp(proof.at), "outcome": proof.outcome, "seconds": proof.seconds},
     }
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from engines.backups.catalogue import Backup, Catalogue, Status
 from engines.backups.freshness import freshness
+from engines.config import Config
 from engines.errors import RestoreError
 from engines.incident import Incident
+from engines.recipes.drills.outcome import Drilled, latest
 from engines.targets import Target
 from tui.outside import Outside
 from tui.view import Shelf
@@ -56,8 +58,11 @@ class Shelving:
         self._run = _Run(outside)
         self.shelf = Shelf()
 
-    async def read(self, target: Target, incident: Incident | None, *, verifying: bool) -> None:
-        """Read the target's restore points, then verify them until `stop`, where that is wanted."""
+    async def read(self, target: Target, incident: Incident | None, config: Config | None, *, verifying: bool) -> None:
+        """Read the target's restore points, then verify them until `stop`, where that is wanted.
+
+        Drills are looked for in the state folder of `config`.
+        """
         self.stop()
         run = self._run = _Run(self._outside)
         shelf = self.shelf = Shelf(
@@ -81,8 +86,21 @@ class Shelving:
             return  # another target was opened meanwhile
         self.shelf = updated(replace(shelf, catalogue=catalogue), {}, self._outside.now())
         self._changed()
+        proofs = await asyncio.to_thread(self._proofs, target, config)
+        if run is not self._run:
+            return
+        self.shelf = replace(self.shelf, proofs=proofs)
+        self._changed()
         if verifying:
             await asyncio.to_thread(run.everything, catalogue)
+
+    def _proofs(self, target: Target, config: Config | None) -> Mapping[str, Drilled]:
+        """None where the drills can't be listed: a backup's checksum does not depend on them."""
+        try:
+            drills = self._outside.drills(config) if config is not None else ()
+        except RestoreError:
+            return {}
+        return latest(one for one in drills if one.target == target.name)
 
     async def verify(self, backup: Backup) -> Backup:
         """Verify one backup now, whatever was found before."""

@@ -15,6 +15,7 @@ from engines.config import Config, find, load
 from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident, read_incident
 from engines.recipes import points, sessions
+from engines.recipes.drills.place import ENVIRONMENT, drills_folder
 from engines.recipes.mysql.until import Kind, Until, typed
 from engines.recipes.snapshots import kept_by
 from engines.session import commands as c
@@ -299,7 +300,12 @@ def found(arguments: argparse.Namespace) -> store.Known:
     if configured(arguments) is None and (served := one_served(None, arguments.session)) is not None:
         return store.open_session(served.folder)  # of root, shared with a group of ours
     config, _path = configuration(arguments)
-    return store.find(config.state, arguments.session)
+    return store.find(_state_of(config, arguments.session), arguments.session)
+
+
+def _state_of(config: Config, name: str) -> Path:
+    """A drill is apart, and its name says what it is: `last` and a bare ending are restores."""
+    return drills_folder(config) if f"{ENVIRONMENT}-" in name else config.state
 
 
 def readable(arguments: argparse.Namespace) -> store.Known:

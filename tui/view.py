@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -10,6 +11,7 @@ from pathlib import Path
 from engines.backups.catalogue import Backup, Catalogue
 from engines.checks import Check
 from engines.incident import Incident
+from engines.recipes.drills.outcome import Drilled
 from engines.recipes.mysql.exploring import Row, Span
 from engines.recipes.mysql.until import Until
 from engines.session.events import Actor
@@ -102,6 +104,7 @@ class Shelf:
     incident_id: str = ""
     incident_start: datetime | None = None
     freshness: Check | None = None
+    proofs: Mapping[str, Drilled] = field(default_factory=dict)  # each backup's last drill, by its name
 
     @property
     def is_server(self) -> bool:

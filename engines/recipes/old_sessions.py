@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from engines.config import Config
 from engines.errors import Refused, RestoreError
 from engines.recipes import snapshots
+from engines.recipes.drills.known import last_proven
+from engines.recipes.drills.place import drills_folder
 from engines.recipes.run import lock_for
 from engines.session import expiry, store
 from engines.session.store import Known
@@ -32,6 +34,7 @@ class Leaning:
 
     by_session: Mapping[str, str]
     unknown: str = ""
+    drill: str = ""  # the last one that proved its backup
 
 
 def leaning(target: Target) -> Leaning:
@@ -50,9 +53,15 @@ def fates(config: Config, target: str | None, now: datetime, *, privileged: bool
             "How long sessions are kept is not configured, so they are kept for good. Nothing was removed.",
             'Write keep_sessions = "365d" at the top of the configuration, as long as your post-mortems need them.',
         )
-    found = {name: leaning(one) for name, one in config.targets.items()}
-    known = [one for one in store.known_sessions(config.state) if target is None or _target_of(one) == target]
-    return tuple(Fate(one, _kept(one, config, found, now, privileged=privileged)) for one in reversed(known))
+    found = {name: _leaning(config, one) for name, one in config.targets.items()}
+    folders = (config.state, drills_folder(config))
+    known = [one for folder in folders for one in store.known_sessions(folder)]
+    wanted = sorted((one for one in known if target is None or _target_of(one) == target), key=lambda one: one.id)
+    return tuple(Fate(one, _kept(one, config, found, now, privileged=privileged)) for one in wanted)
+
+
+def _leaning(config: Config, target: Target) -> Leaning:
+    return replace(leaning(target), drill=str(last_proven(config, target.name).get("session", "")))
 
 
 def remove(config: Config, fate: Fate, now: datetime, records: Path | None, *, privileged: bool) -> Path | None:
@@ -63,7 +72,7 @@ def remove(config: Config, fate: Fate, now: datetime, records: Path | None, *, p
     if records is not None and privileged and (problems := safe_path(records)):
         raise Refused(f"{problems[0].message} Nothing was removed.", "Name a folder with --records that is root's.")
     with expiry.claimed(fate.known) as known:
-        found = {name: leaning(one) for name, one in config.targets.items() if name == _target_of(known)}
+        found = {name: _leaning(config, one) for name, one in config.targets.items() if name == _target_of(known)}
         if kept := _kept(known, config, found, now, privileged=privileged):
             raise Refused(
                 f"Session {known.id} was not removed: {kept}.", "List them again: reinstate prune --sessions."
@@ -94,6 +103,8 @@ def _leant_on(known: Known, found: Mapping[str, Leaning]) -> str:
     name, took = _target_of(known), bool(known.state.facts("snapshot"))
     if name not in found:
         return f"its target {name} is not configured, so where its safety snapshot is can't be asked" if took else ""
+    if known.id == found[name].drill:
+        return "it is the last drill that proved a backup: estimates come from it"
     if known.id in found[name].by_session:
         return f"its safety snapshot {found[name].by_session[known.id]} is still there: reinstate prune, once it is due"
     if took and found[name].unknown:

@@ -18,10 +18,18 @@ from engines.targets import SqliteTarget
 
 def recipe_for(begun: SessionBegun) -> Recipe:
     target = from_table(begun.target)
+    if begun.drill and isinstance(target, SqliteTarget):
+        from engines.recipes.sqlite.drill import SqliteDrill
+
+        return SqliteDrill(target)
     if isinstance(target, SqliteTarget):
         from engines.recipes.sqlite import SqliteRecipe
 
         return SqliteRecipe(target)
+    if begun.drill:
+        from engines.recipes.mysql.drill import MysqlDrill
+
+        return MysqlDrill(target)
     from engines.recipes.mysql.recipe import MysqlRecipe
 
     return MysqlRecipe(target)
@@ -31,8 +39,10 @@ def lock_for(begun: SessionBegun, folder: Path) -> Path:
     """Beside an SQLite database, under its real name: two names of one database share the lock.
 
     A schema has no file: its lock is beside the sessions of this machine, and GET_LOCK on the server keeps the other
-    machines out.
+    machines out. A drill's database is its own: its lock keeps a second drill of the target off, and no restore.
     """
+    if begun.drill:
+        return folder.parent.parent / f".{begun.target.get('name')}.reinstate.lock"
     if begun.engine == "sqlite":
         real = Path(begun.address).resolve()
         return real.with_name(f".{real.name}.reinstate.lock")

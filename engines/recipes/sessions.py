@@ -15,6 +15,7 @@ from engines.errors import Refused, RestoreError, UsageError
 from engines.incident import Incident
 from engines.incident import to_table as incident_table
 from engines.recipes import points
+from engines.recipes.drills.known import last_proven
 from engines.recipes.mysql.until import Until
 from engines.session import launch, store
 from engines.session.client import behind_sudo
@@ -130,6 +131,7 @@ def beginning(
             if not channel.targets or chosen.name in channel.targets
         ),
         review=tables.write(config.review),
+        last_drill=last_proven(config, chosen.name),
         tickets=tables.write(config.tickets) if config.tickets is not None else {},
         operator=Actor(operator or login(), account(), How.ASSERTED, sudo=behind_sudo()),
         host=socket.gethostname(),

@@ -53,6 +53,8 @@ class Ending(StrEnum):
     SIGNED_OFF = "signed off"
     UNDONE = "undone"
     ABANDONED = "abandoned"
+    PROVEN = "proven"  # a drill: its backup restores
+    FAILED = "failed"  # a drill: it was not shown that it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class SessionBegun:
     host: str
     tool: str
     drill: bool = False
+    decided: Mapping[str, str] = field(default_factory=dict)  # of a drill: what a person would have been asked for
+    last_drill: Mapping[str, object] = field(default_factory=dict)  # of the target: what an estimate is made from
     notify: tuple[Mapping[str, object], ...] = ()  # the channels as configured: never a webhook's address
     review: Mapping[str, object] = field(default_factory=dict)  # until when, and which days are no business days
     tickets: Mapping[str, object] = field(default_factory=dict)  # where follow-ups are filed; empty: nowhere

@@ -68,6 +68,8 @@ def _added(state: SessionState) -> Iterator[FollowUp]:
 
 
 def _due(state: SessionState) -> Iterator[FollowUp]:
+    if state.begun is not None and state.begun.drill:
+        return  # a rehearsal exposes nothing and is no incident to review; a line for its checklist is configured
     for one in credentials(state):
         where = f" ({one.where})" if one.where else ""
         yield FollowUp(one.key, "credential", f"Rotate {one.name}{where}: {one.why}", one.owner)

@@ -71,6 +71,7 @@ class PassOver:
 @dataclass(frozen=True, slots=True)
 class End:
     how: Ending
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,34 @@ Move = MakePlan | Start | PassOver | End | Wait
 
 
 def next_move(state: SessionState, now: datetime) -> Move:
-    """What the runner does next, or whom it waits for."""
+    """What the runner does next, or whom it waits for. A drill waits for nobody."""
+    move = _next_move(state, now)
+    return _unattended(state, move) if is_drill(state) else move
+
+
+def is_drill(state: SessionState) -> bool:
+    return state.begun is not None and state.begun.drill
+
+
+def _unattended(state: SessionState, move: Move) -> Move:
+    """The same without anybody who could answer: where a restore would ask, a drill has failed.
+
+    What preparing finds is gathered to its end first. Then a check that blocks is an end, not a question.
+    """
+    match move:
+        case Wait(ask=Ask(kind=AskKind.WORKING | AskKind.ENDED)):
+            return move
+        case Wait(ask=ask):
+            known = state.step(ask.step)  # its hint is for somebody with keys
+            return End(Ending.FAILED, f"{known.step.title}: {known.message}" if known and known.message else ask.text)
+    preparing = state.plan is None or state.plan.kind is PlanKind.PREPARE
+    blocking = blocking_checks(state, tuple(Panel))
+    if blocking and (not preparing or isinstance(move, MakePlan)):
+        return End(Ending.FAILED, "; ".join(f"{name}: {state.checks[name].check.evidence}" for name in blocking))
+    return End(Ending.PROVEN) if isinstance(move, End) else move
+
+
+def _next_move(state: SessionState, now: datetime) -> Move:
     if state.ended is not None:
         return Wait(Ask(AskKind.ENDED, f"The session is over: {state.ended.how}."))
     if state.running is not None:
@@ -191,6 +219,11 @@ def check_command(state: SessionState, command: c.Command, actor: Actor, now: da
     check_may(state, command, actor)
     if needs_keyboard(command):
         check_keyboard(state, actor)
+    if is_drill(state) and not isinstance(command, (c.Note, c.Stop, c.Abandon, c.TakeKeyboard)):
+        raise Refused(
+            "A drill asks nobody: what a person decides in a restore is configured. Nothing was changed.",
+            "Watch it, stop it (s) or abandon it (x).",
+        )
     match command:
         case c.Give():
             _check_give(state, command, actor, now)

@@ -60,6 +60,7 @@ def record(state: SessionState) -> dict[str, object]:
             "id": state.id,
             "state": _standing(state),
             "drill": begun.drill,
+            "decided": dict(begun.decided) or None,
             "began": state.begun_at,
             "ended": state.ended_at,
             "reason": state.ended.reason if state.ended else None,

@@ -79,6 +79,7 @@ from engines.session.moves import (
     check_command,
     check_seen,
     check_signable,
+    is_drill,
     left_behind,
     needs_keyboard,
     next_move,
@@ -434,9 +435,12 @@ class Runner:
                 await asyncio.to_thread(self._perform, step, attempt, move)
             case PassOver(step=step):
                 self.record(StepEnded(step=step.id, result=Result.SKIPPED, message="not configured"))
+            case End(how=Ending.FAILED, reason=reason):
+                left = await asyncio.to_thread(self._clear_away)
+                self.record(SessionEnded(Ending.FAILED, reason, left))
             case End(how=how):
-                left = still_stopped if how is Ending.SIGNED_OFF else left_behind
-                self.record(SessionEnded(how, left_behind=left(self.state)))
+                left = (still_stopped if how is Ending.SIGNED_OFF else left_behind)(self.state)
+                self.record(SessionEnded(how, left_behind=left))
 
     def _make_plan(self, kind: PlanKind) -> None:
         make = {
@@ -605,12 +609,19 @@ class Runner:
             self.record(rejected, actor.name)
 
     def _abandon(self, reason: str, actor: Actor) -> None:
+        self.record(SessionEnded(Ending.ABANDONED, reason, self._clear_away()), actor.name)
+
+    def _clear_away(self) -> tuple[str, ...]:
+        """Remove what is only this session's, and say what is left. Of a drill that is everything it made."""
         try:
             for path in self._recipe.leave(self.state):
                 _write(f"removed {path}")
         except Exception as error:  # noqa: BLE001 - a defect in clearing up must not keep a session from its end
             self._complain(_told(error, "clearing up").message)  # what is left is listed in the record
-        self.record(SessionEnded(Ending.ABANDONED, reason, left_behind(self.state)), actor.name)
+        else:
+            if is_drill(self.state):
+                return ()
+        return left_behind(self.state)
 
     async def _recheck(self, command: c.Recheck, actor: Actor) -> dict[str, object]:
         check_command(self.state, command, actor, self._now())

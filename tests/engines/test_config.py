@@ -18,6 +18,7 @@ import pytest
 
 from engines import config, tables, targets
 from engines.config import Application, Approval, Config, Environment, MysqlTarget, Review, SqliteTarget, Target
+from engines.drilling import Drill
 from engines.errors import ConfigError, Problem, UsageError
 from engines.notify import Channel
 from engines.people import Person, Role, in_role
@@ -43,6 +44,7 @@ DOCUMENTED = (
     SqliteTarget,
     MysqlTarget,
     Prometheus,
+    Drill,
     Application,
     Host,
     GitHub,
@@ -56,6 +58,7 @@ TABLES_OF_THEIR_OWN = {
     "review",
     "tickets",
     "prometheus",
+    "drill",
     "metric",
     "host",
     "github",

@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engines.backups.catalogue import Catalogue
+from engines.backups.catalogue import Catalogue, Status
 from engines.checks import Check, Panel, Verdict
 from engines.errors import RestoreError
+from engines.recipes.drills.outcome import Outcome
 from engines.recipes.mysql.exploring import Span, staged
 from engines.recipes.mysql.until import Kind, Until
 from engines.recipes.sqlite.plans import undo_plan
@@ -28,6 +29,7 @@ from engines.session.plan import PlanKind, log_name
 from engines.session.store import Known
 from engines.session.work import Progress
 from engines.text import stamp
+from tests.engines.recipes.drills_of import drill_of
 from tests.tui import hostile, mysql_story, story
 from tests.tui.driving import at_the_console
 from tests.tui.mysql_story import ServerStory
@@ -116,6 +118,18 @@ def with_incident(catalogue: Catalogue) -> World:
     return world
 
 
+def drilled() -> World:
+    """Four nights of drills; the backup under the cursor restored in the last but one."""
+    name = story.backup(1, Status.VERIFIED).name
+    seconds = (250.0, 190.0, 170.0)
+    proven = (
+        drill_of(night, target="shop", at=NIGHT - timedelta(days=night), backup=name, seconds=took)
+        for night, took in enumerate(seconds, 1)
+    )
+    failed = drill_of(0, Outcome.NOT_PROVEN, target="shop", at=NIGHT - timedelta(hours=7), backup="other")
+    return World(drills=(failed, *proven))
+
+
 def unreadable() -> World:
     return World(catalogue=RestoreError("The folder /srv does not exist. Nothing was changed.", "Is it mounted?"))
 
@@ -191,6 +205,7 @@ SCENES = {
     "start-hints": Scene(World, "h hides this", hints=True),
     "start-sessions": Scene(several_sessions, "UNREADABLE"),
     "start-loading": Scene(slow, "reading …"),
+    "start-drills": Scene(drilled, "RTO", first="none yet"),
     "start-hostile": Scene(hostile.hostile_start, "UNREADABLE: [/x][red]"),
     "backups-loading": Scene(slow, "The list of backups is being read", ("enter",), "shop-staging"),
     "backups-empty": Scene(
@@ -201,6 +216,7 @@ SCENES = {
     ),
     "backups-filter": Scene(World, "filter: 2", ("enter", "slash", *"verified", "enter"), "shop-staging"),
     "backups": Scene(World, "CHECKING 62 %", ("enter",), "shop-staging"),
+    "backups-drilled": Scene(drilled, "restored in a drill", ("enter",), "shop-staging"),
     "backups-incident": Scene(lambda: with_incident(story.catalogue()), "AFTER the", ("1", "up"), "2 Readiness ▶"),
     "backups-hostile": Scene(hostile_shelf, "NOT LISTED", ("enter",), "shop-staging"),
     "backups-unreadable": Scene(unreadable, "Is it mounted?", ("enter",), "shop-staging"),

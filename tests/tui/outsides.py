@@ -15,6 +15,7 @@ from engines.config import from_table
 from engines.errors import RestoreError
 from engines.incident import Incident
 from engines.incident import from_table as incident_from_table
+from engines.recipes.drills.outcome import Drilled
 from engines.recipes.mysql.exploring import Opened
 from engines.recipes.mysql.until import Until, told
 from engines.session.client import Gone, LogPiece, Said
@@ -81,6 +82,7 @@ class World:
     runner: FakeRunner | None = None
     catalogue: Catalogue | RestoreError = field(default_factory=story.catalogue)
     sessions: tuple[Known, ...] = ()
+    drills: tuple[Drilled, ...] = ()
     begun: list[str] = field(default_factory=list)
     resumed: list[Path] = field(default_factory=list)
     refusal: RestoreError | None = None
@@ -174,6 +176,7 @@ class World:
             verify_all=self.verify_all,
             verify=self.verify,
             sessions=self.known_sessions,
+            drills=lambda _config: self.drills,
             open_session=lambda folder: Known(folder, self.told.state, alive=False),
             begin=self.begin,
             resume=self.resume,

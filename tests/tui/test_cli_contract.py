@@ -65,7 +65,7 @@ def session_of(world: World) -> Path:
 
 CHECK = {"name", "verdict", "evidence", "hint", "panel", "needed", "free", "before", "now"}
 ROW = {"session", "folder", "target", "environment", "began", "state", "unfinished", "runner_alive", "error"}
-BACKUP_ROW = {"name", "kind", "taken_at", "taken_at_from", "size", "status", "evidence"}
+BACKUP_ROW = {"name", "kind", "taken_at", "taken_at_from", "size", "status", "evidence", "drill"}
 PLAN = {"kind", "revision", "session", "made_at", "target", "backup", "steps", "needs_approval", "loss", "estimate"}
 RECORD = {"format", "session", "target", "backup", "plan", "measures", "deviation", "person", "approval", "step"}
 

@@ -13,11 +13,21 @@ import tomli_w
 from engines import shelf
 from engines.recipes import old_sessions
 from engines.session import expiry, store
-from engines.session.events import Ending, SessionEnded
-from engines.session.record import render
+from engines.session.events import Ending, Result, SessionEnded, StepEnded, StepStarted
+from engines.session.plan import PlanKind
+from engines.session.record import plan_text, render
 from engines.text import parse_stamp, stamp, utc_now
 from tests.engines.recipes.world import BACKUP, World, build
-from tests.engines.session.examples import NOON, begun, journal_of, runner_started, session_folder
+from tests.engines.session.examples import (
+    NOON,
+    begun,
+    journal_of,
+    plan_made,
+    runner_started,
+    session_folder,
+    state_of,
+    step,
+)
 from tests.tui.cli_ground import Said, is_one_clear_error, runner_has_left, tree, typed, with_papers
 from tui import pruning
 
@@ -123,6 +133,38 @@ def test_a_session_goes_after_its_time_and_its_snapshot_and_its_record_can_stay(
     assert (kept / "session.toml").read_bytes() == record
     assert sorted(path.name for path in kept.iterdir()) == ["report.md", "session.toml"]
     assert reinstate(world, "verify", kept).code == DONE
+
+
+def drill_that_proved(world: World, number: int) -> Path:
+    name = f"2026-11-22T1{number}-00-00Z-drill-000{number}"
+    events = (
+        begun(session=name, drill=True, target={"name": "box"}),
+        runner_started(),
+        plan_made(PlanKind.PREPARE, step("2.1", action="compare-staged")),
+        StepStarted("2.1", 1),
+        StepEnded(step="2.1", result=Result.DONE),
+        SessionEnded(Ending.PROVEN),
+    )
+    made = session_folder(world.folder / f"made-{number}", *events)
+    (made / "session.toml").write_bytes(render(journal_of(*events)))
+    (made / "plan.toml").write_bytes(plan_text(state_of(*events)))
+    folder = world.folder / "state" / "drills" / "sessions" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return made.rename(folder)
+
+
+def test_drills_go_too_but_for_the_last_one_that_proved_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = build(tmp_path / "world", "delete")
+    first, last = drill_that_proved(world, 0), drill_that_proved(world, 1)
+    config = world.folder / "reinstate.toml"
+    config.write_text(f'keep_sessions = "365d"\n{config.read_text()}')
+    monkeypatch.setattr(pruning, "utc_now", lambda: NOON + 2 * YEAR)
+    said = reinstate(world, "prune", "--sessions", "--yes")
+    assert said.code == DONE, said.all
+    assert f"{last.name}: it is the last drill that proved a backup" in said.out
+    assert list(first.parent.iterdir()) == [last]
 
 
 def test_a_bucket_that_does_not_answer_keeps_no_other_target_from_being_pruned(tmp_path: Path) -> None:

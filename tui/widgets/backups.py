@@ -8,7 +8,9 @@ from rich.text import Text
 
 from engines.backups.catalogue import Backup, Status
 from engines.backups.checksums import shown
+from engines.recipes.drills.outcome import Outcome
 from engines.text import both_zones, clock, drawable, size, span
+from tui.drilled import told
 from tui.theme import BOLD, DIM, PLAIN, style_of
 from tui.view import Shelf
 from tui.widgets.cells import Line, fit, fit_end
@@ -71,6 +73,9 @@ def about(backup: Backup | None, shelf: Shelf, now: datetime) -> Text:
     text.append(f"{lost(backup, shelf, now)}\n")
     text.append(f"{status_word(backup)}: ", style_of(str(backup.status)))
     text.append(drawable(backup.evidence), PLAIN if backup.restorable else BOLD)
+    if (proof := shelf.proofs.get(backup.name)) is not None:
+        bad = proof.outcome is not Outcome.PROVEN
+        text.append(f"\n{drawable(told(proof, now))}", style_of("FAIL") if bad else PLAIN)
     return text
 
 

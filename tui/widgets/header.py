@@ -11,9 +11,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engines.session.events import How
+from engines.session.moves import is_drill
 from engines.session.reminders import held_for, shift_of
 from engines.session.state import SessionState
-from tui.pages import NAMES, at_stake, marks, number
+from tui.pages import NAMES, at_stake, badge, marks, number
 from tui.theme import BAD, BOLD, DIM, PLAIN, REVERSE, style_of
 from tui.view import SESSION_PAGES, Line, Page, View
 from tui.widgets.cells import Line as Cells
@@ -73,8 +74,8 @@ class Header(Widget):
             return stepper(self._view, self._page, width)
         begun = self._view.state.begun
         line = stake(self._view, width) if begun else self._before(width)
-        environment = str(begun.environment) if begun else self._about[0]
-        return glaring(line, width) if environment == "production" else line
+        word = badge(begun) if begun else self._about[0].upper()
+        return glaring(line, width) if word == "PRODUCTION" else line
 
     def _before(self, width: int) -> Cells:
         environment, about = self._about
@@ -125,7 +126,7 @@ def _parts(view: View, *, short: bool) -> list[tuple[int, Piece]]:
     if begun is None:
         return []
     parts: list[tuple[int, Piece]] = [
-        (0, (f" {begun.environment.upper()} ", BOLD)),
+        (0, (f" {badge(begun)} ", BOLD)),
         (0, (str(begun.target.get("name", "")), BOLD)),
         # A server's version is part of what it is; a file's engine its name tells.
         (7 if begun.engine == "sqlite" else 4, ("" if short and begun.engine == "sqlite" else _engine(state), PLAIN)),
@@ -186,7 +187,9 @@ def _is_mine(view: View) -> bool:
 
 def _approval(view: View) -> Piece:
     if view.state.plan is None or not view.state.plan.needs_approval:
-        return ("not approved", PLAIN) if not view.state.approvals else ("", PLAIN)
+        # A drill has nothing to approve, and an undo's plan may need none.
+        nothing = view.state.approvals or is_drill(view.state)
+        return ("", PLAIN) if nothing else ("not approved", PLAIN)
     word = "approved" if view.state.approved else "NOT APPROVED"
     return (word, style_of(word))
 

@@ -26,14 +26,16 @@ from engines.mysql.queries import value_of
 from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
 from engines.recipes import deploys, points, report, used
+from engines.recipes.drills.estimating import recovery_time
 from engines.recipes.mysql import keeping, reach
 from engines.recipes.mysql.until import until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
+from engines.recipes.steps import objective
 from engines.session.launch import survival, survival_check
 from engines.session.state import SessionState, Status
 from engines.session.work import Work
 from engines.targets import Ghosts, LoadClient, Method, MysqlTarget
-from engines.text import count, size
+from engines.text import count, size, utc_now
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -301,6 +303,8 @@ def all_checks(
         identity=found.server.uid or str(found.server.server_id),
     )
     yield clock()
+    if (foretold := recovery_time(state, utc_now(), objective(state, target))) is not None:
+        yield foretold
     if bucket := keeping.bucket_of(target):
         yield in_bucket.writable(bucket)
     # Last, since it may read a dump: whoever asks for another check does not wait for it.

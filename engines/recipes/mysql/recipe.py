@@ -19,6 +19,7 @@ from engines.mysql.replication import logging_told
 from engines.mysql.schema import ghosts
 from engines.mysql.stage.swap import position
 from engines.recipes import afterwards, around, measuring
+from engines.recipes.drills.estimating import by_drill
 from engines.recipes.mysql import ground, loading, plans, reach, rewound, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
@@ -196,7 +197,7 @@ def find_out(state: SessionState, target: MysqlTarget) -> Found:
         replay=replaying.shows(replay) if replay is not None else (),
         replicated=now.replicated,
         reaches=replay.reaches if replay is not None else None,
-        estimate=estimate(msgspec.convert(rates, Rates), dump) if rates else None,
+        estimate=by_drill(state, staged.size) or (estimate(msgspec.convert(rates, Rates), dump) if rates else None),
         details={**ground.described(now), "method": _method(state)},
     )
 

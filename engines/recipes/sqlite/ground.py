@@ -17,9 +17,12 @@ from engines.checks import Check, Verdict
 from engines.errors import RestoreError
 from engines.hooks import Progress, Stop, never, unmeasured
 from engines.recipes import deploys
+from engines.recipes.drills.estimating import recovery_time
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.recipes.sqlite.facts import describe, told_rows
+from engines.recipes.steps import objective
 from engines.session.launch import survival, survival_check
+from engines.session.moves import is_drill
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.sqlite.holders import holders
@@ -27,12 +30,18 @@ from engines.sqlite.inspect import Live, look, replaceable
 from engines.sqlite.proof import count_tables
 from engines.sqlite.space import space
 from engines.targets import SqliteTarget
+from engines.text import utc_now
 
 SEEN = "Open files can be seen"
 
 
 def accepts_unseen(state: SessionState) -> bool:
-    """Did the commander accept, by name, that some processes can't be looked into?"""
+    """Did the commander accept, by name, that some processes can't be looked into?
+
+    A drill's folder is its own and closed to others: nobody whom it can't see has anything open there.
+    """
+    if is_drill(state):
+        return True
     known = state.checks.get(SEEN)
     return known is not None and known.override is not None
 
@@ -94,6 +103,8 @@ def _ground(
     names = (str(target.database), target.database.name, target.name)
     yield right_target(target.environment, target.engine, names, incident_of(state))
     yield clock()
+    if (foretold := recovery_time(state, utc_now(), objective(state, target))) is not None:
+        yield foretold
     # Last, since it hashes a backup: whoever asks for another check does not wait for it.
     yield fresh(partial(read, target.backups, target.pattern, target.checksums), target.every, progress, stop)
 

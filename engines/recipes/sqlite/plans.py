@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from engines.people import Role
 from engines.recipes import afterwards, trust
 from engines.recipes.application import STOPPING
+from engines.recipes.drills.estimating import by_drill
 from engines.recipes.readiness import incident_of
 from engines.recipes.report import not_asked
 from engines.recipes.sqlite.facts import Found
@@ -114,7 +115,7 @@ def restore_plan(state: SessionState, target: SqliteTarget, found: Found) -> Pla
         backup=backup,
         needs_approval=True,
         loss=loss_window(state, backup),
-        estimate=_estimate(found),
+        estimate=_estimate(state, found),
         objective=objective(state, target),
     )
 
@@ -230,7 +231,11 @@ def _replace(step_id: str, target: SqliteTarget, found: Found) -> Step:
 # -- the plan's own facts --------------------------------------------------------------------------------
 
 
-def _estimate(found: Found) -> float:
-    """Seconds: copying the live database twice (raw and snapshot), proving one copy; the swap itself is instant."""
+def _estimate(state: SessionState, found: Found) -> float:
+    """Seconds: copying the live database twice (raw and snapshot), proving one copy; the swap itself is instant.
+
+    Where a drill is known, the copy takes what it took there.
+    """
     rate = found.rate or _SLOW_DISK
-    return 5.0 + 3 * found.live_size / rate + found.swap.copy.size / rate
+    copy = by_drill(state, found.swap.copy.size)
+    return 3 * found.live_size / rate + (5.0 + found.swap.copy.size / rate if copy is None else copy)
