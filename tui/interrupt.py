@@ -15,15 +15,14 @@ class Interrupts:
     """Between `catch` and `release` Ctrl-C is noted only; otherwise it ends the program as usual."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._pressed = asyncio.Event()
         self._usual = signal.getsignal(signal.SIGINT)
 
     def catch(self) -> None:
-        self._loop.add_signal_handler(signal.SIGINT, self._pressed.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._pressed.set)
 
     def release(self) -> None:
-        self._loop.remove_signal_handler(signal.SIGINT)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, self._usual)
 
     @contextmanager

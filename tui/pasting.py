@@ -13,6 +13,8 @@ COMMANDS = (
     "attach",
     "backups",
     "check",
+    "drill",
+    "drills",
     "export",
     "notify",
     "report",

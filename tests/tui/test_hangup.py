@@ -27,7 +27,7 @@ def test_a_console_without_its_terminal_ends_by_itself(tmp_path: Path) -> None:
     with PseudoTerminal(console, (80, 24)) as terminal:
         terminal.sees("Enter choose")
         terminal.hang_up()
-        assert terminal.ends() == EXIT
+        assert terminal.ends() in (EXIT, 120), "120: Python could not write what was left of its output"
 
 
 def test_one_that_waits_for_the_terminal_itself_is_ended() -> None:
