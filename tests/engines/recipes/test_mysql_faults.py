@@ -22,7 +22,7 @@ from engines.session.state import SessionState
 from engines.text import utc_now
 from tests.engines.recipes.mysql_ground import PREPARED, Ground, let_in, prepared
 from tests.engines.recipes.mysql_world import programs_of
-from tests.engines.recipes.world import answering, say_yes, start_runner
+from tests.engines.recipes.world import MOST_SECONDS, answering, say_yes, start_runner
 from tests.servers.databases import build_of, running
 from tests.servers.proxy import Proxy, proxied
 from tests.servers.waiting import until
@@ -128,7 +128,11 @@ def ask_of(client: Client) -> Ask | None:
 
 
 def run(
-    bench: Bench, answers: Callable[[Client], Awaitable[bool]], point: str = "", harm: Harm = nothing
+    bench: Bench,
+    answers: Callable[[Client], Awaitable[bool]],
+    point: str = "",
+    harm: Harm = nothing,
+    patience: float = MOST_SECONDS,
 ) -> SessionState:
     """The approved session from its first step to its end; at `point` the runner waits until `harm` is done."""
     ground, place = bench.ground, bench.ground.world.folder / "waiting"
@@ -137,7 +141,7 @@ def run(
     harmed = threading.Event()
 
     def wait_and_harm() -> None:
-        until(lambda: place.exists() or process.poll() is not None, f"the runner comes to {point}", 90)
+        until(lambda: place.exists() or process.poll() is not None, f"the runner comes to {point}", patience)
         if place.exists():
             try:
                 harm()
@@ -148,7 +152,7 @@ def run(
     thread = threading.Thread(target=wait_and_harm)
     thread.start()
     try:
-        asyncio.run(answering(ground.session, process, answers))
+        asyncio.run(answering(ground.session, process, answers, seconds=patience))
     finally:
         thread.join()
     assert process.returncode == 0, (ground.session / "runner.log").read_text()[-3000:]

@@ -187,7 +187,7 @@ def log_disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("log-disk")
     script = "CREATE TABLE big (id INT PRIMARY KEY, pad VARCHAR(1000)) DEFAULT CHARSET=utf8mb4;\n" + _rows(0)
     with (
-        small("60m") as place,
+        small("100m") as place,
         running(build_of(flavour), "--local-infile=0", f"--log-bin={place}/binlog") as server,
         programs_of(server),
         proxied(server.port) as proxy,
@@ -213,7 +213,8 @@ def test_a_server_that_waits_for_room_for_its_binary_log_is_said_to_be_silent_an
     looker = threading.Thread(target=look)
     looker.start()
     try:
-        state = run(disk.bench, filling := Filling(disk, {LOAD[disk.bench.method]: 1 << 20}))
+        filling = Filling(disk, {LOAD[disk.bench.method]: 1 << 20})
+        state = run(disk.bench, filling, patience=300)  # MySQL looks for room once a minute
     finally:
         over.set()
         looker.join()
