@@ -22,10 +22,17 @@ Build = Callable[..., LaravelApp]
 DOWN = ("down", "--render=errors::503-maintenance")
 
 
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return []
+
+
 def worker(app: LaravelApp) -> psutil.Process | None:
     """The queue worker itself, below its supervisor."""
     supervisor = psutil.Process(int((app.folder / "storage" / "workers.pid").read_text().split()[0]))
-    workers = [child for child in supervisor.children() if "queue:work" in child.cmdline()]
+    workers = [child for child in supervisor.children() if "queue:work" in _words(child)]
     return workers[0] if workers else None
 
 
