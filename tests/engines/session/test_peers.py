@@ -255,6 +255,13 @@ async def raw(session: ToySession, login: str) -> tuple[asyncio.StreamReader, as
 HELLO = pack({"hello": {"name": "Boris Iv", "console": "x", "sudo": "boris"}})
 
 
+async def _last_word(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(1)
+    except OSError:  # the listener's queue was full (connect(2), EAGAIN), which asyncio takes for a connection
+        return b""
+
+
 async def test_many_connections_of_a_watcher_leave_room_for_the_operator(shared: ToySession, logins: Logins) -> None:
     begin(shared, logins)
     flood = [await raw(shared, logins.wanda) for _ in range(300)]
@@ -262,7 +269,7 @@ async def test_many_connections_of_a_watcher_leave_room_for_the_operator(shared:
     assert await is_unharmed(shared)
     for _, writer in flood[: MOST_OF_ONE // 2]:
         writer.write(HELLO)
-    ended = await asyncio.wait_for(asyncio.gather(*(reader.read(1) for reader, _ in flood[MOST_OF_ONE:])), 20)
+    ended = await asyncio.wait_for(asyncio.gather(*(_last_word(reader) for reader, _ in flood[MOST_OF_ONE:])), 20)
     assert set(ended) == {b""}, "all but a few are let go at once"
     assert boris.alive
     for _, writer in flood:
