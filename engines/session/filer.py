@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -10,72 +9,23 @@ from engines.errors import RestoreError
 from engines.github_api import NotDone, Token, token_of
 from engines.issues import Issue, find_issue, make_issue
 from engines.session.events import Event, Filing, TicketTried
+from engines.session.followers import Follower
 from engines.session.followups import FollowUp
 from engines.session.state import SessionState
 from engines.session.tickets import body_of, due, marker, only_looked_for, tickets_of, title_of, unfiled
 from engines.surroundings import Tickets
 from engines.text import span
 
-_LEAVING = 2.0  # seconds beyond one answer's own time that a leaving runner waits
 
-
-class Filer:
-    """Follows the session's state; `wake` is called whenever it may have changed."""
-
-    def __init__(
-        self, look: Callable[[], SessionState], record: Callable[[Event], None], now: Callable[[], datetime]
-    ) -> None:
-        self._look = look
-        self._record = record
-        self._now = now
-        self._changed = threading.Condition()
-        self._closing = False  # end once nothing is due any more,
-        self._gone = False  # and at once
-        self._thread: threading.Thread | None = None
-        self._longest = 0.0
-
-    def begin(self) -> None:
-        """Start, where tickets are configured."""
-        conf = tickets_of(self._look().begun)
-        if conf is not None:
-            self._longest = conf.timeout.total_seconds()
-            self._thread = threading.Thread(target=self._follow, name="tickets", daemon=True)
-            self._thread.start()
-
-    @property
-    def follows(self) -> bool:
-        return self._thread is not None
-
-    def wake(self) -> None:
-        if self._thread is not None:
-            with self._changed:
-                self._changed.notify_all()
-
-    def close(self, *, wait: bool) -> None:
-        """End; file what is due first, no longer than one answer may take, where `wait` says so."""
-        with self._changed:
-            self._closing, self._gone = True, not wait
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(self._longest + _LEAVING if wait else 0.0)
-        self._gone = True
-
-    def _follow(self) -> None:
-        while True:
-            with self._changed:
-                key = None if self._gone else due(self._look())
-                if key is None:
-                    if self._closing:
-                        return
-                    self._changed.wait()
-                    continue
-            told = attempt(self._look(), key, self._now())
-            if self._gone:
-                return  # the journal is closed: it is not known, and looked for when it is asked for again
-            try:
-                self._record(told)
-            except RestoreError:
-                return  # the journal can't be written: the runner itself says so
+def followers(
+    look: Callable[[], SessionState], record: Callable[[Event], None], now: Callable[[], datetime]
+) -> list[Follower[str]]:
+    """One, where tickets are configured."""
+    conf = tickets_of(look().begun)
+    if conf is None:
+        return []
+    seconds = conf.timeout.total_seconds()
+    return [Follower("tickets", lambda: due(look()), lambda key: attempt(look(), key, now()), record, seconds)]
 
 
 def attempt(state: SessionState, key: str, now: datetime) -> TicketTried:

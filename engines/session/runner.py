@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,7 +26,7 @@ from engines.children import Child, alive, end, identified
 from engines.errors import Refused, RestoreError
 from engines.github_api import token_of
 from engines.session import commands as c
-from engines.session import store
+from engines.session import filer, messenger, store
 from engines.session.authority import check_may, is_own, person_of, principals_for, speaker
 from engines.session.defects import defect, way_there
 from engines.session.events import (
@@ -63,11 +64,9 @@ from engines.session.events import (
     TicketTried,
     UndoAsked,
 )
-from engines.session.filer import Filer
-from engines.session.filer import attempt as attempt_to_file
+from engines.session.followers import Follower, close
 from engines.session.followups import checklist_line, checklist_path, new_key
 from engines.session.journal import Journal, Writer, keep_reserve, release_reserve, replace_file
-from engines.session.messenger import Messenger, attempt, channels_of
 from engines.session.moves import (
     DEFAULT_WINDOW,
     End,
@@ -155,8 +154,7 @@ class Runner:
         self._leaving = False
         self._closing = False
         self._reported = b""  # the report as we wrote it
-        self._messenger = Messenger(lambda: self.state, self.record)
-        self._filer = Filer(lambda: self.state, self.record, now)
+        self._followers: list[Follower[Any]] = []
 
     # -- the journal ------------------------------------------------------------------------------------
 
@@ -172,8 +170,8 @@ class Runner:
                 self._write_record()
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._tell, line)
-            self._messenger.wake()
-            self._filer.wake()
+            for follower in self._followers:
+                follower.wake()
 
     def _tell(self, line: bytes) -> None:
         self._server.send({"line": line.decode()})
@@ -232,16 +230,14 @@ class Runner:
         await self._server.open(socket)
         store.write_mark(mark, store.RunnerMark(os.getpid(), identified(os.getpid()).started, str(socket)))
         if self.state.begun is not None:
-            self._messenger.begin(self.state.begun)
-            self._filer.begin()
+            self._followers += messenger.followers(self.state.begun, lambda: self.state, self.record)
+            self._followers += filer.followers(lambda: self.state, self.record, self._now)
         try:
             await self._drive()
         finally:
             self._closing = True
-            if self._messenger.follows:
-                await asyncio.to_thread(self._messenger.close, wait=self.state.ended is not None)
-            if self._filer.follows:
-                await asyncio.to_thread(self._filer.close, wait=self.state.ended is not None)
+            if self._followers:
+                await asyncio.to_thread(close, self._followers, wait=self.state.ended is not None)
             if self.state.ended is not None:
                 await asyncio.to_thread(self._seal)
             await self._server.close()
@@ -264,10 +260,10 @@ class Runner:
 
     def send_due(self) -> None:
         """Tell people what they have not been told, one after the other: for a session without a living runner."""
-        known = channels_of(self.state.begun) if self.state.begun is not None else {}
+        known = messenger.channels_of(self.state.begun) if self.state.begun is not None else {}
         for notice, channel in tuple(waiting(self.state)):
             if channel in known:
-                self.record(attempt(self.state, notice, channel, known[channel]))
+                self.record(messenger.attempt(self.state, notice, channel, known[channel]))
 
     def send_again(self, actor: Actor) -> None:
         """The same once more for what did not arrive, in a session that is over.
@@ -285,7 +281,7 @@ class Runner:
         self._open_again()
         self.record(TicketsAsked(keys, actor), actor.name)
         for key in keys:
-            self.record(attempt_to_file(self.state, key, self._now()))
+            self.record(filer.attempt(self.state, key, self._now()))
         self._seal()
         self._journal.close()
 
