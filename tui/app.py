@@ -119,6 +119,7 @@ class Console(App[int]):
         self._asking = False  # a command is on its way
         self._reminded = ("", 0)  # the session, and how many reminders of it are known
         self.parting: tuple[str, ...] = ()  # lines: what is said once the terminal is the shell's again
+        self.ended: Callable[[], None] = lambda: None  # to be called when the console has ended
         self._hidden: set[Page] = set()  # pages whose hint is hidden
         if not self.current_theme.ansi:
             for theme in THEMES.values():
@@ -139,7 +140,7 @@ class Console(App[int]):
                 # Textual has no handlers: without these the terminal stays in its alternate screen.
                 loop.add_signal_handler(number, self._ended_by, number)
             if sys.stdin.isatty():
-                watch(sys.stdin.fileno(), lambda: self._gone(loop))
+                self.ended = watch(sys.stdin.fileno(), lambda: self._gone(loop))
         with self.batch_update():  # one whole picture, not an empty one first
             await self.push_screen(Page.START)
         self.set_interval(TICK, self._tick)
@@ -517,7 +518,10 @@ def run(opening: Opening) -> int:
     # Threads that verify backups let go after 1 ms, not 5: a key has to be answered in between.
     sys.setswitchinterval(SWITCH)
     console = Console(opening)
-    console.run(mouse=False)  # the terminal's own selection and copying stay as they are
+    try:
+        console.run(mouse=False)  # the terminal's own selection and copying stay as they are
+    finally:
+        console.ended()
     for line in console.parting:
         tell(line)  # Textual would break it at the terminal's edge; a command that is copied has to be one line
     return console.return_code or 0
