@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from engines.recipes.drills.outcome import Drilled, Outcome
@@ -48,20 +48,20 @@ def outcome(one: Drilled) -> str:
 
 def met(value: float | None, objective: float | None) -> str:
     """`4:10 of 1 h`, `MISSED 4:10 of 2 min`, and what is not known is not said."""
-    if value is None:
-        return ""
-    if objective is None:
-        return duration(value)
-    return f"{'' if value <= objective else 'MISSED '}{duration(value)} of {span(objective)}"
+    return _against(value, objective, duration)
 
 
 def aged(value: float | None, objective: float | None) -> str:
     """The same of an age."""
+    return _against(value, objective, span)
+
+
+def _against(value: float | None, objective: float | None, words: Callable[[float], str]) -> str:
     if value is None:
         return ""
     if objective is None:
-        return span(value)
-    return f"{'' if value <= objective else 'MISSED '}{span(value)} of {span(objective)}"
+        return words(value)
+    return f"{'' if value <= objective else 'MISSED '}{words(value)} of {span(objective)}"
 
 
 def bars(values: Sequence[float | None]) -> str:

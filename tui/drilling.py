@@ -57,7 +57,7 @@ def drill(arguments: argparse.Namespace) -> int:
             with suppress(RestoreError):  # it ends as soon as it has looked
                 sessions.resume(folder)
             _wait_until_gone(folder)
-        done = begin.outcome_of(folder)
+        done = known.outcome_of(folder)
     finally:
         # Also where a drill was refused: an age that grows alarms, and so does a file that says what was last.
         found = known.all_drilled(config, target.name)

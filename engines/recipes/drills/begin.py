@@ -16,7 +16,6 @@ from engines.incident import Incident
 from engines.recipes import points, sessions
 from engines.recipes.drills import expecting
 from engines.recipes.drills.known import of_target
-from engines.recipes.drills.outcome import Drilled, drilled
 from engines.recipes.drills.place import ENVIRONMENT, drills_folder
 from engines.session import launch, store
 from engines.session.events import Ending, SessionBegun
@@ -223,12 +222,3 @@ def scratch_target(target: Target, name: str) -> Target:
         prometheus=None,
         application=application,
     )
-
-
-def outcome_of(folder: Path) -> Drilled:
-    """What came of the drill in `folder`. Raises RestoreError where that can't be read."""
-    known = store.open_session(folder)
-    found = drilled(known.state)
-    if found is None:
-        raise RestoreError(f"Drill {folder.name} can't be read. {known.error}", f"reinstate verify {folder}")
-    return found

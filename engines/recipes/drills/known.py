@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from pathlib import Path
 
 from engines.config import Config
+from engines.errors import RestoreError
 from engines.recipes.drills.outcome import Drilled, Outcome, drilled, latest
 from engines.recipes.drills.place import drills_folder
+from engines.session import store
 from engines.session.store import Known, known_sessions
 from engines.text import stamp
 
@@ -39,3 +42,12 @@ def last_proven(config: Config, target: str) -> Mapping[str, object]:
     if one is None or not one.seconds:
         return {}
     return {"session": one.session, "at": stamp(one.at), "backup": one.backup, "size": one.size, "seconds": one.seconds}
+
+
+def outcome_of(folder: Path) -> Drilled:
+    """What came of the drill in `folder`. Raises RestoreError where that can't be read."""
+    known = store.open_session(folder)
+    found = drilled(known.state)
+    if found is None:
+        raise RestoreError(f"Drill {folder.name} can't be read. {known.error}", f"reinstate verify {folder}")
+    return found

@@ -6,7 +6,7 @@ Nothing here knows the live target: a drill's own target is another one, in its 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,9 +70,24 @@ def telling(state: SessionState) -> tuple[Step, ...]:
     )
 
 
-def bare(step: Step, title: str = "") -> Step:
-    """A step of a restore as a drill has it: nobody is asked, and there is nothing to take back."""
-    return replace(step, title=title or step.title, gates=(), undo="", note="", optional=False)
+def kept(steps: Iterable[Step], titles: Mapping[str, str], left: Collection[str] = ()) -> tuple[Step, ...]:
+    """Those steps of a restore that a drill carries out: nobody is asked, and there is nothing to take back.
+
+    `titles`: by their action, what they are called in a drill; empty where that is no other. `left`: actions whose undo
+    stays named, should it have to be done by hand.
+    """
+    return tuple(
+        replace(
+            step,
+            title=titles[step.action] or step.title,
+            gates=(),
+            undo=step.undo if step.action in left else "",
+            note="",
+            optional=False,
+        )
+        for step in steps
+        if step.action in titles
+    )
 
 
 def _make(work: Work, folder: Path) -> Mapping[str, object]:

@@ -6,7 +6,7 @@ where a live one would be is loaded, checked and compared, and dropped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class MysqlDrill:
 
     def prepare(self, state: SessionState) -> Plan:
         plan = self._recipe.prepare(state)
-        return replace(plan, steps=(drills.make_folder(self._folder), *_kept(plan.steps, _PREPARING)))
+        return replace(plan, steps=(drills.make_folder(self._folder), *drills.kept(plan.steps, _PREPARING)))
 
     def restore(self, state: SessionState) -> Plan:
         plan = self._recipe.restore(state)
@@ -55,7 +55,7 @@ class MysqlDrill:
         clear = drills.clear_folder(
             self._folder, f"drop schema {schema} and its account", title="Remove the scratch schema and folder"
         )
-        steps = (*_kept(plan.steps, _RESTORING), clear, *drills.telling(state))
+        steps = (*drills.kept(plan.steps, _RESTORING, left=("load-staged",)), clear, *drills.telling(state))
         return replace(plan, steps=steps, needs_approval=False)
 
     def undo(self, state: SessionState) -> Plan:
@@ -96,12 +96,3 @@ class MysqlDrill:
 
     def check(self, name: str, state: SessionState) -> Check:
         return self._recipe.check(name, state)
-
-
-def _kept(steps: Sequence[Step], titles: Mapping[str, str]) -> tuple[Step, ...]:
-    return tuple(_bare(step, titles[step.action]) for step in steps if step.action in titles)
-
-
-def _bare(step: Step, title: str) -> Step:
-    """What is on the drill server until the end is named, should it have to be left there."""
-    return replace(drills.bare(step, title), undo=step.undo if step.action == "load-staged" else "")

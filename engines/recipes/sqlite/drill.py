@@ -5,7 +5,7 @@ Its target is that scratch database. The live one is not in the session at all, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,11 +43,11 @@ class SqliteDrill:
 
     def prepare(self, state: SessionState) -> Plan:
         plan = self._recipe.prepare(state)
-        return replace(plan, steps=(drills.make_folder(self._folder), *_kept(plan.steps, _PREPARING)))
+        return replace(plan, steps=(drills.make_folder(self._folder), *drills.kept(plan.steps, _PREPARING)))
 
     def restore(self, state: SessionState) -> Plan:
         plan = self._recipe.restore(state)
-        steps = (*_kept(plan.steps, _RESTORING), drills.clear_folder(self._folder), *drills.telling(state))
+        steps = (*drills.kept(plan.steps, _RESTORING), drills.clear_folder(self._folder), *drills.telling(state))
         return replace(plan, steps=steps, needs_approval=False)
 
     def undo(self, state: SessionState) -> Plan:
@@ -75,7 +75,3 @@ class SqliteDrill:
 
     def check(self, name: str, state: SessionState) -> Check:
         return self._recipe.check(name, state)
-
-
-def _kept(steps: Sequence[Step], titles: Mapping[str, str]) -> tuple[Step, ...]:
-    return tuple(drills.bare(step, titles[step.action]) for step in steps if step.action in titles)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.engines.session.examples import (
     state_of,
     step,
 )
-from tests.engines.session.toy_session import ToySession, asks, no_runner_left, sees, toy_session, work_through
+from tests.engines.session.toy_session import ToySession, asks, has_left, sees, work_through
 from tests.servers.fake_slack import FakeSlack, fake_slack
 from tests.servers.waiting import until
 
@@ -42,24 +42,11 @@ def slack() -> Iterator[FakeSlack]:
         yield running
 
 
-@pytest.fixture
-async def session(tmp_path: Path) -> AsyncIterator[ToySession]:
-    made = toy_session(tmp_path)
-    with no_runner_left(made):
-        yield made
-        await made.close()
-
-
 def channel(folder: Path, name: str, address: str, seconds: float = 10.0) -> dict[str, object]:
     file = folder / f"webhook-{name}"
     file.write_text(address)
     file.chmod(0o600)
     return tables.write(Channel(name, webhook_file=file, timeout=timedelta(seconds=seconds)))
-
-
-def has_left(session: ToySession) -> bool:
-    mark = session.mark  # looked at once: the next look may find another
-    return mark is None or not mark.pid
 
 
 def sent(state: SessionState, name: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -36,7 +35,7 @@ from tests.engines.session.examples import (
     state_of,
     step,
 )
-from tests.engines.session.toy_session import ToySession, asks, no_runner_left, sees, toy_session, work_through
+from tests.engines.session.toy_session import ToySession, asks, has_left, sees, work_through
 from tests.servers.fake_github import REPOSITORY, TOKEN, Failure, FakeGitHub, fake_github
 from tests.servers.waiting import until
 
@@ -170,19 +169,6 @@ def test_without_a_repository_nothing_is_filed(github: FakeGitHub) -> None:
 
 
 # -- with a runner ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def session(tmp_path: Path) -> AsyncIterator[ToySession]:
-    made = toy_session(tmp_path)
-    with no_runner_left(made):
-        yield made
-        await made.close()
-
-
-def has_left(session: ToySession) -> bool:
-    mark = session.mark  # looked at once: the next look may find another
-    return mark is None or not mark.pid
 
 
 async def test_a_runner_files_what_is_asked_and_nothing_waits_for_github(

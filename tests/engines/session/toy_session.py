@@ -107,6 +107,12 @@ def _end(pid: int) -> None:
         gone(pid)
 
 
+def has_left(session: ToySession) -> bool:
+    """Has its runner gone, or is it about to?"""
+    mark = session.mark  # looked at once: the next look may find another
+    return mark is None or not mark.pid
+
+
 def gone(pid: int) -> None:
     """Wait for a process to be gone; ours are reaped."""
     with suppress(ChildProcessError):
