@@ -76,16 +76,16 @@ def _bar(value: float, top: float) -> str:
 
 
 def chart(found: Sequence[Drilled], width: int = 40) -> Iterator[str]:
-    """Restore time and age of the backup over the last drills of one target, oldest first. `found` is newest first."""
+    """Restore time and age of the backup over the last drills of one target, oldest first. `found` is newest first.
+
+    Without a proof there is nothing to draw.
+    """
     shown = [one for one in reversed(found[:width]) if one.outcome is not Outcome.UNDER_WAY]
-    if not shown:
-        return
     last = next((one for one in found if one.outcome is Outcome.PROVEN), None)
-    for word, values, newest in (
-        ("RTO", [one.seconds for one in shown], met(last.seconds, last.rto) if last else ""),
-        ("RPO", [_age(one) for one in shown], aged(last.age, last.rpo) if last else ""),
-    ):
-        yield f"{word}  {bars(values)}  {f'last {newest}' if newest else 'nothing is proven'}"
+    if last is None:
+        return
+    yield f"RTO  {bars([one.seconds for one in shown])}  last {met(last.seconds, last.rto)}"
+    yield f"RPO  {bars([_age(one) for one in shown])}  last {aged(last.age, last.rpo)}"
 
 
 def _age(one: Drilled) -> float | None:
