@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import secrets
 import shlex
 import shutil
@@ -60,7 +61,7 @@ class Canaries:
     def in_files(self, folder: Path, *, but: Iterable[str] = (), skip: Iterable[str] = ()) -> set[str]:
         """`secret in file` for each that is found below a folder, in names and contents, packed ones unpacked."""
         found = set()
-        for path in folder.rglob("*"):
+        for path in _below(folder):
             inside = str(path.relative_to(folder))
             if any(part in skip for part in path.relative_to(folder).parts):
                 continue
@@ -116,7 +117,7 @@ class Watch:
                 (self.waiting / str(pid)).touch()
 
     def look_at_files(self) -> None:
-        for path in self.state.rglob("*"):
+        for path in _below(self.state):
             try:
                 mode = stat.S_IMODE(path.lstat().st_mode)
                 found = self.canaries.in_text(path.read_bytes(), but=self.kept) if path.is_file() else set()
@@ -139,14 +140,27 @@ class Watch:
         family, new = set(self.roots), list(self.roots)
         while new:
             pid = new.pop()
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            for thread in _entries(Path(f"/proc/{pid}/task")):
                 try:
-                    more = {int(one) for one in children.read_text().split()} - family
+                    more = {int(one) for one in (thread / "children").read_text().split()} - family
                 except OSError:
                     continue
                 family |= more
                 new += more
         return family
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # the process has ended
+        return []
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder in which things come and go: Path.rglob fails where a folder goes while it looks."""
+    for parent, folders, files in os.walk(folder):
+        yield from (Path(parent, name) for name in (*folders, *files))
 
 
 @contextmanager
