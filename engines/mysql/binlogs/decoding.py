@@ -10,6 +10,7 @@ documentation, "Replication Protocol".
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, error
@@ -116,29 +117,47 @@ def mysql_gtid(body: memoryview) -> MysqlGtid:
     return MysqlGtid(_source(bytes(body[1:17])), _u64(body, 17)[0], None)
 
 
-def tagged_gtid(body: memoryview) -> MysqlGtid:
+@dataclass(frozen=True, slots=True)
+class TaggedFields:
+    """A GTID event with a tag, field by field; `numbers` by the field's number. Source: MySQL source, Gtid_event."""
+
+    uuid: bytes
+    tag: str
+    numbers: Mapping[int, int]
+
+
+GNO, LAST_COMMITTED, SEQUENCE, COMMITTED = 2, 4, 5, 6
+FIRST_COMMITTED, LENGTH, SERVER, FIRST_SERVER, TICKET = 7, 8, 9, 10, 11
+_SIGNED: Final = (GNO, LAST_COMMITTED, SEQUENCE)
+
+
+def tagged_fields(body: memoryview) -> TaggedFields:
     """MySQL 8.3 and later, for GTIDs with a tag: fields with numbers, integers of variable length."""
     integers = _Integers(body)
     if integers.next() != 1:
         raise Malformed("an unknown serialization")
     end = integers.next()
     integers.next()  # the last field that a reader must know
-    uuid, tag, number, committed = b"", "", 0, None
+    uuid, tag = b"", ""
+    numbers: dict[int, int] = {}
     while integers.at < min(end, len(body)):
         match integers.next():
             case 1:
                 uuid = bytes(integers.next() for _ in range(16))
-            case 2:
-                number = integers.next_signed()
             case 3:
                 tag = integers.text()
-            case 6:
-                committed = integers.next()
-            case 0 | 4 | 5 | 7 | 8 | 9 | 10 | 11:
-                integers.next()
+            case field if field in _SIGNED:
+                numbers[field] = integers.next_signed()
+            case 0 | 6 | 7 | 8 | 9 | 10 | 11 as field:
+                numbers[field] = integers.next()
             case _:
                 break  # a later server's fields come last
-    return MysqlGtid((_uuid(uuid), tag), number, committed)
+    return TaggedFields(uuid, tag, numbers)
+
+
+def tagged_gtid(body: memoryview) -> MysqlGtid:
+    fields = tagged_fields(body)
+    return MysqlGtid((_uuid(fields.uuid), fields.tag), fields.numbers.get(GNO, 0), fields.numbers.get(COMMITTED))
 
 
 def maria_gtid(body: memoryview, server_id: int) -> tuple[MariaGtid, int]:

@@ -87,7 +87,6 @@ class ReplayPlan:
     statements: int = 0  # changes that are logged as statements
     temporary: bool = False  # do they use temporary tables?
     anonymous: int = 0  # transactions without a GTID
-    tagged: int = 0  # MySQL: with a GTID that has a tag
     compressed: bool = False
     size: int = 0  # bytes of log
     largest: int = 0  # bytes that the target must take in one packet
@@ -223,7 +222,6 @@ class _Tally:
     statements: int = 0
     temporary: bool = False
     anonymous: int = 0
-    tagged: int = 0
     compressed: bool = False
     largest: int = 0
     runs: list[tuple[tuple[str, str], int, int]] = field(default_factory=list)
@@ -263,7 +261,6 @@ class _Tally:
             case None:
                 self.anonymous += 1
             case decoding.MysqlGtid(source=source, number=number) if source is not None:
-                self.tagged += bool(source[1])
                 if self.runs and self.runs[-1][0] == source and self.runs[-1][2] + 1 == number:
                     self.runs[-1] = (source, self.runs[-1][1], number)
                 else:
@@ -282,7 +279,6 @@ class _Tally:
             statements=self.statements,
             temporary=self.temporary,
             anonymous=self.anonymous,
-            tagged=self.tagged,
             compressed=self.compressed,
             size=sum(part.end - part.begin for part in plan.parts),
             largest=(self.largest + 2) // 3 * 4 * 78 // 76,  # as base64 in lines of 76

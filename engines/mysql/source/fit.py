@@ -32,8 +32,6 @@ def _of_plan(plan: ReplayPlan) -> Iterator[str]:
         yield "there is no transaction to be replayed"
     if plan.gtids is Gtids.KEPT:
         yield "the logs' own GTIDs are to be kept"
-    if plan.tagged:
-        yield f"{count(plan.tagged)} transactions have a GTID with a tag"
     if plan.staged and plan.flavour is Flavour.MARIADB:
         if any(sign in name for name in (plan.source, plan.schema) for sign in _RENAMED):
             yield "MariaDB can't rename a schema with a comma or an arrow in its name"

@@ -26,6 +26,7 @@ from engines.mysql.binlogs.events import ARTIFICIAL, HEADER, IN_USE, START, Even
 from engines.mysql.binlogs.logs import moment
 from engines.mysql.replay.plan import Gtids, ReplayPlan, wanted
 from engines.mysql.replay.sieve import Fate, Sent, Sieve
+from engines.mysql.source.anonymous import untold, untold_tagged
 from engines.text import drawable
 
 Position = tuple[int, int]  # which part of the plan, and the byte in it as it is sent
@@ -34,9 +35,9 @@ Mark = tuple[int, int, int, int]  # at a transaction's end: bytes of log done, t
 _TAIL: Final = 4  # bytes of a checksum
 _SPACING: Final = 64 << 10  # bytes of log between two marks
 _GTID: Final = int(Kind.GTID)
+_TAGGED: Final = int(Kind.GTID_TAGGED)
 _ANONYMOUS: Final = int(Kind.ANONYMOUS_GTID)
 _MARIA_GTID: Final = int(Kind.MARIA_GTID)
-_WITHOUT: Final = bytes(24)  # MySQL: the UUID and the number of a transaction that has none
 _header: Final = Struct("<IBIIIH")
 _numbered: Final = Struct("<QI").pack
 
@@ -164,7 +165,9 @@ class Stream:
             time, kind, _, _, _, flags = _header.unpack_from(sent)
             body = memoryview(sent)[HEADER : _end(log)]
         if kind == _GTID:
-            kind, body = _ANONYMOUS, memoryview(bytes(body[:1]) + _WITHOUT + bytes(body[25:]))
+            kind, body = _ANONYMOUS, memoryview(untold(body))
+        elif kind == _TAGGED:
+            kind, body = _ANONYMOUS, memoryview(untold_tagged(body))
         elif kind == _MARIA_GTID:
             body = memoryview(_numbered(number, self._domain) + bytes(body[12:]))
         return self._event(time, kind, at, flags, body)

@@ -18,8 +18,8 @@ from engines.mysql.replay.pipeline import replay
 from engines.mysql.replay.plan import Gtids, plan_replay
 from engines.mysql.replay.ways import Into
 from tests.engines.mysql.binlogs.workload import busy
+from tests.engines.mysql.replay.both import Way, both, programs
 from tests.engines.mysql.replay.source import checksums
-from tests.engines.mysql.replay.test_replay import programs
 from tests.servers.databases import FLAVOURS, Build, Server
 
 pytestmark = pytest.mark.xdist_group("replay")
@@ -40,8 +40,9 @@ def fetched(server: Server, folder: Path) -> Chain:
         *(pytest.param(build, False, id=build.name) for build in FLAVOURS if build.flavour is Flavour.MYSQL),
     ],
 )
+@both
 def test_everything_that_a_server_logs_is_replayed(
-    build: Build, gtids: bool, start_server: Callable[..., Server], tmp_path: Path
+    build: Build, gtids: bool, start_server: Callable[..., Server], tmp_path: Path, way: Way
 ) -> None:
     mysql = build.flavour is Flavour.MYSQL
     switch = "ON" if gtids else "OFF"
@@ -77,7 +78,7 @@ def test_everything_that_a_server_logs_is_replayed(
     for schema in ("shop", "two"):
         plan = plan_replay(found, stop_point("end"), source=schema)
         assert plan.crossing == 4
-        done = replay(plan, private, programs=programs(target))
+        done = way(plan, private, target)
         assert (done.transactions, done.size) == (plan.transactions, plan.size)
         assert checksums(target, schema) == checksums(server, schema)
     assert not target.sql("XA RECOVER")

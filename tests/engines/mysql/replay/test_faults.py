@@ -24,8 +24,8 @@ from engines.mysql.replay.programs import shows
 from engines.mysql.replay.rights import rights
 from engines.mysql.replay.ways import Hooks
 from engines.process import Child
+from tests.engines.mysql.replay.both import programs
 from tests.engines.mysql.replay.source import Source, checksums, position
-from tests.engines.mysql.replay.test_replay import programs
 from tests.servers.databases import PASSWORD, Server
 from tests.servers.proxy import proxied
 

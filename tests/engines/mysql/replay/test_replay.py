@@ -18,8 +18,8 @@ from engines.mysql.connect import Place
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.pipeline import replay
 from engines.mysql.replay.plan import Gtids, NotStaged, ReplayPlan, plan_replay
-from engines.mysql.replay.programs import Programs
 from engines.mysql.replay.ways import Hooks, ReplayProgress
+from tests.engines.mysql.replay.both import Way, both, by_client, programs
 from tests.engines.mysql.replay.source import Source, checksums, executed, position
 from tests.servers.databases import FLAVOURS, Build, Server, build_of
 from tests.servers.proxy import proxied
@@ -27,18 +27,13 @@ from tests.servers.proxy import proxied
 pytestmark = pytest.mark.xdist_group("replay")
 
 
-def programs(server: Server) -> Programs:
-    return Programs(server.build.program("mysql"), server.build.program("mysqlbinlog"))
+def run(source: Source, plan: ReplayPlan, way: Way, hooks: Hooks | None = None, server: Server | None = None) -> None:
+    done = way(plan, source.into(server), server or source.server, hooks)
+    assert (done.transactions, done.reaches, done.size) == (plan.transactions, plan.reaches, plan.size)
 
 
-def run(source: Source, plan: ReplayPlan, hooks: Hooks | None = None, server: Server | None = None) -> None:
-    target = server or source.server
-    done = replay(plan, source.into(server), hooks, programs=programs(target))
-    assert done.transactions == plan.transactions
-    assert done.reaches == plan.reaches
-
-
-def test_a_copy_of_a_source_under_load_is_what_it_was_at_that_moment(server: Server, tmp_path: Path) -> None:
+@both
+def test_a_copy_of_a_source_under_load_is_what_it_was_at_that_moment(server: Server, tmp_path: Path, way: Way) -> None:
     source = Source(server, server.new_schema("shop"), tmp_path)
     other = Source(server, server.new_schema("other"), tmp_path).schema
     with source.under_load(source.schema, other):
@@ -62,14 +57,14 @@ def test_a_copy_of_a_source_under_load_is_what_it_was_at_that_moment(server: Ser
     source.load(source.schema)
     told: list[ReplayProgress] = []
     connections: list[int] = []
-    run(source, plan, Hooks(progress=told.append, opened=connections.append))
+    run(source, plan, way, Hooks(progress=told.append, opened=connections.append))
     assert checksums(server, source.schema) == then
     assert checksums(server, other) == others_later
     assert len(connections) == 1
     assert (told[-1].done, told[-1].transactions, told[-1].at) == (plan.size, plan.transactions, plan.reaches)
 
     source.load(source.schema)
-    run(source, plan_replay(chain, stop_point("end"), source=source.schema, others=(other,)))
+    run(source, plan_replay(chain, stop_point("end"), source=source.schema, others=(other,)), way)
     assert checksums(server, source.schema) == later
 
 
@@ -84,13 +79,14 @@ def test_a_stop_by_time_takes_what_was_committed_until_then(server: Server, tmp_
     (bad,) = search(chain, ("DELETE",), f"{source.schema}.users")
     plan = plan_replay(chain, StopPoint(StopKind.TIME, bad.at - timedelta(seconds=1)), source=source.schema)
     source.load(source.schema)
-    run(source, plan)
+    run(source, plan, by_client)
     assert checksums(server, source.schema) == then
     assert plan.reaches is not None
     assert plan.reaches < bad.at
 
 
-def test_one_transaction_left_out_is_the_only_one_that_is_missing(server: Server, tmp_path: Path) -> None:
+@both
+def test_one_transaction_left_out_is_the_only_one_that_is_missing(server: Server, tmp_path: Path, way: Way) -> None:
     source = Source(server, server.new_schema("shop"), tmp_path)
     source.take_dump()
     source.work(4)
@@ -105,13 +101,16 @@ def test_one_transaction_left_out_is_the_only_one_that_is_missing(server: Server
     assert [(one.file, one.begin, one.end) for one in plan.excluded] == [(bad.file, bad.begin, bad.end)]
     live = checksums(server, source.schema)
     source.load(source.schema)
-    run(source, plan)
+    run(source, plan, way)
     copy = checksums(server, source.schema)
     assert {name for name in live if live[name] != copy[name]} == {"users"}
     assert copy["users"][0] == copy["kept"][0]
 
 
-def test_temporary_tables_live_through_all_files_of_a_log_of_statements(server: Server, tmp_path: Path) -> None:
+@both
+def test_temporary_tables_live_through_all_files_of_a_log_of_statements(
+    server: Server, tmp_path: Path, way: Way
+) -> None:
     source = Source(server, server.new_schema("shop"), tmp_path)
     source.take_dump()
     server.sql(
@@ -133,13 +132,14 @@ def test_temporary_tables_live_through_all_files_of_a_log_of_statements(server: 
     assert plan.temporary
     assert plan.statements > 2
     source.load(source.schema)
-    run(source, plan)
+    run(source, plan, way)
     assert checksums(server, source.schema) == then
     with pytest.raises(NotStaged, match="byte"):
         plan_replay(source.chain(), stop_point("end"), source=source.schema, schema="stage")
 
 
-def test_a_session_that_sets_its_own_time_does_not_end_a_replay_early(server: Server, tmp_path: Path) -> None:
+@both
+def test_a_session_that_sets_its_own_time_does_not_end_a_replay_early(server: Server, tmp_path: Path, way: Way) -> None:
     source = Source(server, server.new_schema("shop"), tmp_path)
     source.take_dump()
     server.sql(
@@ -157,13 +157,14 @@ def test_a_session_that_sets_its_own_time_does_not_end_a_replay_early(server: Se
     plan = plan_replay(chain, StopPoint(StopKind.TIME, moment), source=source.schema)
     assert plan.transactions == 8
     source.load(source.schema)
-    run(source, plan)
+    run(source, plan, way)
     assert checksums(server, source.schema) == then
 
 
+@both
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "fresh"])
 def test_gtids_that_the_target_has_executed_are_refused_or_replayed_as_new(
-    kept: bool, start_server: Callable[..., Server], tmp_path: Path
+    kept: bool, start_server: Callable[..., Server], tmp_path: Path, way: Way
 ) -> None:
     build = build_of(Flavour.MYSQL)
     server = start_server(build, "--gtid-mode=ON", "--enforce-gtid-consistency=ON")
@@ -177,7 +178,7 @@ def test_gtids_that_the_target_has_executed_are_refused_or_replayed_as_new(
         with pytest.raises(Refused, match="silently"):
             plan_replay(chain, stop_point("end"), source=source.schema, gtids=Gtids.KEPT, executed=executed(server))
         return
-    run(source, plan_replay(chain, stop_point("end"), source=source.schema))
+    run(source, plan_replay(chain, stop_point("end"), source=source.schema), way)
     assert checksums(server, source.schema) == then
 
 
@@ -202,8 +203,11 @@ def test_an_interrupted_replay_that_keeps_gtids_is_not_begun_again_over_what_it_
         replay(plan, source.into(target), programs=programs(target))
 
 
+@both
 @pytest.mark.parametrize("build", FLAVOURS, ids=lambda build: build.name)
-def test_from_a_gtid_set_up_to_a_gtid(build: Build, start_server: Callable[..., Server], tmp_path: Path) -> None:
+def test_from_a_gtid_set_up_to_a_gtid(
+    build: Build, start_server: Callable[..., Server], tmp_path: Path, way: Way
+) -> None:
     mysql = build.flavour is Flavour.MYSQL
     server = start_server(build, *(("--gtid-mode=ON", "--enforce-gtid-consistency=ON") if mysql else ()))
     asks = "SELECT @@GLOBAL.gtid_executed" if mysql else "SELECT @@GLOBAL.gtid_binlog_pos"
@@ -222,5 +226,5 @@ def test_from_a_gtid_set_up_to_a_gtid(build: Build, start_server: Callable[..., 
     assert [plan.transactions for plan in plans] == [3, 3]
     for plan in plans:
         source.load(source.schema)
-        run(source, plan)
+        run(source, plan, way)
         assert checksums(server, source.schema) == then

@@ -14,8 +14,8 @@ from engines.mysql.connect import Login, quoted
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.pipeline import replay
 from engines.mysql.replay.plan import NotStaged, plan_replay, wanted
+from tests.engines.mysql.replay.both import programs
 from tests.engines.mysql.replay.source import Source, checksums
-from tests.engines.mysql.replay.test_replay import programs
 from tests.servers.databases import Server
 
 pytestmark = pytest.mark.xdist_group("replay")
