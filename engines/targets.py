@@ -355,6 +355,13 @@ class BinaryLog(StrEnum):
     OFF = "off"
 
 
+class ReplayBy(StrEnum):
+    """What brings binary logs to the server."""
+
+    CLIENT = "client"  # mysqlbinlog and the server's own client program
+    AUTO = "auto"  # the server pulls them from here as a replica, where that is proven to work; else the client
+
+
 class Ghosts(StrEnum):
     """What becomes of tables that are there now and not in the dump."""
 
@@ -440,6 +447,15 @@ class MysqlTarget:
 
     local_infile: bool = False
     """Whether the load may turn the server's local_infile on, and back off after it: faster."""
+
+    replay: ReplayBy = ReplayBy.CLIENT
+    """What replays binary logs: client (mysqlbinlog and mysql), or auto: the server itself where it can, faster."""
+
+    replay_address: str = ""
+    """The address of this machine at which the server finds the logs. Default: the one it is reached from."""
+
+    replay_encrypted: bool = True
+    """Whether the server pulls them over an encrypted line."""
 
     ghosts: Ghosts = Ghosts.REBUILD
     """Tables that are there now and not in the dump: rebuild (they go, the snapshot has them) or leave."""

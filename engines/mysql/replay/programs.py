@@ -14,9 +14,10 @@ from typing import Final
 from engines.errors import Refused
 from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.flavour import Flavour
+from engines.mysql.replay import told
 from engines.mysql.replay.plan import Gtids, ReplayPlan
 from engines.process import Command, shown
-from engines.text import count, drawable, size, stamp
+from engines.text import drawable
 
 UTC: Final[Mapping[str, str]] = {"TZ": "UTC"}  # what mysqlbinlog says about times depends on it
 _YEAR: Final = 365 * 86_400.0  # seconds: how long a replay takes is not known beforehand
@@ -94,19 +95,11 @@ def shows(plan: ReplayPlan, programs: Programs | None = None, option_file: Path 
     """The replay in lines for the operator, commands as they run. Refuses what the programs can't do."""
     may_be_rewritten(plan)
     programs = programs or Programs.of(plan.flavour)
-    (first, begin), (last, end) = plan.start, plan.stop
-    reach = f", the last committed {stamp(plan.reaches)}" if plan.reaches else ""
-    logs = [f"{drawable(part.name)} ({part.begin} to {part.end})" for part in plan.parts]
-    if len(logs) > 4:
-        logs = [*logs[:2], f"{len(logs) - 3} more", logs[-1]]
     return (
-        f"{count(plan.transactions)} transactions of {drawable(plan.source)}, {size(plan.size)} of log{reach}",
-        f"from {drawable(first)}:{begin} up to {drawable(last)}:{end}, in one session and in order",
+        told.amount(plan),
+        f"{told.stretch(plan)}, in one session and in order",
         f"{shown(mysqlbinlog(plan, programs))} | {shown(client(plan, programs, option_file))}",
-        f"fed with {', '.join(logs)}",
-        *(f"without {drawable(one.name)} ({drawable(one.file)}, {one.begin} to {one.end})" for one in plan.excluded),
-        "the target writes it to its binary log" if plan.binary_log else "it is left out of the target's binary log",
-        *plan.notes,
+        *told.rest(plan),
     )
 
 

@@ -26,6 +26,7 @@ from engines.mysql.connect import connected, connection_id
 from engines.mysql.errors import meaning
 from engines.mysql.flavour import Flavour, Version
 from engines.mysql.queries import NotSaid, value_of
+from engines.mysql.replay import told
 from engines.mysql.replay.plan import ReplayPlan
 from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
 from engines.mysql.source import channel
@@ -46,6 +47,7 @@ CHECK: Final = "Replay as a replication source"
 _TICK: Final = 0.1  # seconds between two looks
 _EVERY: Final = 0.5  # seconds between two words about progress
 _FIRST: Final = 20.0  # seconds in which the target has to have connected
+_ERRING: Final = 5.0  # seconds that it may go on failing to connect
 _GONE: Final = 60.0  # seconds for which its receiver may be without a connection
 _RATE: Final = 15.0  # seconds over which the rate is measured
 _DOMAINS: Final = 1 << 30  # MariaDB's GTID domains from here on are hardly anybody's
@@ -127,6 +129,19 @@ def tried(plan: ReplayPlan, into: Into, *, reach: Reach, noted: Noted = _nobody,
     return ok(CHECK, f"the target reached {reach.address}, {line}, and logged in; it applies with {workers} workers")
 
 
+def shows(plan: ReplayPlan, reach: Reach) -> tuple[str, ...]:
+    """The replay in lines for the operator."""
+    line = "an encrypted line" if reach.encrypted else "a line that is NOT encrypted"
+    renamed = f", renamed to {drawable(plan.schema)}" if plan.staged else ""
+    return (
+        told.amount(plan),
+        f"{told.stretch(plan)}: served to the target alone, at {reach.address}, as a replication source",
+        f"the target pulls them over {line}, on channel {reach.channel}; its own appliers execute them{renamed}",
+        "made before and taken away after it: the channel, and more appliers where the server has fewer than two",
+        *told.rest(plan),
+    )
+
+
 def _instead(why: str) -> Check:
     return warn(
         CHECK,
@@ -193,6 +208,8 @@ def _wait_for(connection: Connection[Cursor], changed: Changed, source: Source, 
     until = time.monotonic() + _FIRST
     while not source.asked:
         now = channel.standing(connection, changed)
+        if now.receiver_error:
+            until = min(until, time.monotonic() + _ERRING)  # it may have come too early: it tries again each second
         if source.refused or now.receiver_error in _LOGIN_REFUSED or time.monotonic() > until:
             raise RestoreError(_why_not(now, source, reach), "Look at the network between the target and this machine.")
         time.sleep(_TICK)
@@ -202,8 +219,8 @@ def _why_not(now: Standing, source: Source, reach: Reach) -> str:
     if source.refused:
         return f"the target came to {reach.address}:{source.port} and was refused: {source.refused[-1]}"
     if now.receiver_error:
-        told = meaning(Exception(now.receiver_error))
-        return f"the target does not reach {reach.address}:{source.port}: {told}"
+        why = meaning(Exception(now.receiver_error))
+        return f"the target does not reach {reach.address}:{source.port}: {why}"
     return f"the target did not come to {reach.address}:{source.port} within {duration(_FIRST)}"
 
 
@@ -287,8 +304,8 @@ class _Replaying:
             self._heard = moment
         limit = _GONE if self.source.asked else _FIRST
         if now.receiver_error in _LOGIN_REFUSED or moment - self._heard > limit:
-            told = meaning(Exception(now.receiver_error)) if now.receiver_error else "it has no connection"
-            raise self._error("", f"the target's receiver does not reach its source: {told}")
+            why = meaning(Exception(now.receiver_error)) if now.receiver_error else "it has no connection"
+            raise self._error("", f"the target's receiver does not reach its source: {why}")
 
     def _applier_failed(self, now: Standing) -> RestoreError:
         place = self.stream.position(*now.failed) if now.failed else None

@@ -26,6 +26,7 @@ class Found:
     ghosts: tuple[str, ...] = ()  # there now, and not in the dump
     logs_kept: bool = False  # can the server's latest binary logs be fetched?
     replay: tuple[str, ...] = ()  # from where to where, and how; empty: nothing is replayed
+    pulls: bool = False  # does the server pull that itself?
     replicated: bool = False
     reaches: datetime | None = None  # the last transaction that comes back
     reach_known: bool = True  # False: how far the replay comes is known once the logs have been read

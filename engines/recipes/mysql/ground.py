@@ -27,8 +27,8 @@ from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
 from engines.recipes import deploys, points, report, used
 from engines.recipes.drills.estimating import recovery_time
-from engines.recipes.mysql import keeping, reach
-from engines.recipes.mysql.until import until_of
+from engines.recipes.mysql import keeping, pulling, reach
+from engines.recipes.mysql.until import replay_of, until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.recipes.steps import objective
 from engines.session.launch import survival, survival_check
@@ -238,6 +238,7 @@ def check_ground(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     rates = measured(work, target)
     dump = needed_dump(work.state)
     return {
+        **pulling.try_it(work, target, replay_of(work.state)),
         **({"rates": msgspec.to_builtins(rates)} if rates else {}),
         "message": verdicts(told) + (f"; {speed.told(rates, dump)}" if rates else ""),
     }

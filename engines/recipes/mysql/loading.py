@@ -29,12 +29,14 @@ from engines.mysql.replay import programs as replaying
 from engines.mysql.replay.plan import ReplayPlan
 from engines.mysql.replay.ways import Hooks as ReplayHooks
 from engines.mysql.replay.ways import Into, Replayed, ReplayProgress
+from engines.mysql.source import replay as pulled
 from engines.mysql.stage import account, code, schema, swap
 from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.found import look
 from engines.mysql.stage.steps import Swap, Tables, where
-from engines.recipes.mysql import ground, keeping, reach, staging
+from engines.recipes.mysql import ground, keeping, pulling, reach, staging
 from engines.recipes.mysql.opened import Opened, bulk, opened, opened_by
+from engines.recipes.mysql.until import replay_of
 from engines.recipes.recalling import recall
 from engines.session.state import SessionState
 from engines.session.work import Work
@@ -313,7 +315,7 @@ def load_staged(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     _refuse_other_dump(work)
     with right_server(work, target) as connection:
         loaded = _load_staged(work, target, connection, _complete(work.state, "load-staged"))
-        if staging.replay_of(work.state) is None:
+        if replay_of(work.state) is None:
             _make_code(work, target, connection)
     names = reach.names_of(target, work.state)
     return {"message": f"{count(loaded.tables)} tables, {count(loaded.rows)} rows in {names.stage}"}
@@ -383,7 +385,7 @@ def _make_code(work: Work, target: MysqlTarget, connection: Connection[Cursor]) 
 
 def replay(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     """In one session and in order. What was cut off is loaded and replayed again from the start: see the note."""
-    plan = staging.replay_of(work.state)
+    plan = replay_of(work.state)
     if plan is None:
         raise RestoreError("Nothing is planned to be replayed.", "Skip it, with a reason.")
     staged = plan.schema != target.database
@@ -391,6 +393,7 @@ def replay(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     with right_server(work, target) as connection:
         if known is not None and known.attempt > 1:
             work.say("the earlier replay ended at a point that is not known: the dump is loaded again first")
+            pulling.remove(connection, work.state, say=work.say)
             (_load_staged if staged else _load_live)(work, target, connection, frozenset())
         done = _replay(work, target, connection, plan, staged=staged)
         if staged:
@@ -408,7 +411,6 @@ def _replay(
 ) -> Replayed:
     tell = opened(work, connection)
     flavour = reach.flavour_of(target)
-    programs = replaying.Programs(find(Tool.CLIENT, flavour).path, find(Tool.BINLOG, flavour).path)
 
     def progress(now: ReplayProgress) -> None:
         when = f", {now.at:%H:%M:%S} UTC" if now.at else ""
@@ -419,12 +421,15 @@ def _replay(
         login = reach.login_of(target)
         if staged:
             login = stack.enter_context(_account(work, target, connection, replays=True))
+        hooks = ReplayHooks(say=work.say, progress=progress, stop=work.stopped, at=work.at, opened=tell)
+        if work.step.params.get("by") == pulling.SOURCE:
+            applies = f"{login.user}@%" if staged else ""
+            found = pulling.where(target, work.state, connection, account=applies)
+            return pulled.replay(plan, pulling.into(work, target), hooks, reach=found, noted=pulling.noted(work))
+        programs = replaying.Programs(find(Tool.CLIENT, flavour).path, find(Tool.BINLOG, flavour).path)
         started = stack.enter_context(work.children("mysqlbinlog | mysql"))
-        hooks = ReplayHooks(
-            say=work.say, progress=progress, stop=work.stopped, at=work.at, opened=tell, started=started
-        )
         into = Into(place=reach.place_of(target), login=login, private=reach.private(work))
-        return pipeline.replay(plan, into, hooks, programs=programs)
+        return pipeline.replay(plan, into, replace(hooks, started=started), programs=programs)
 
 
 # -- afterwards ---------------------------------------------------------------------------------------------------
@@ -458,7 +463,7 @@ def go_live(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             if ground.look(connection, target).schema.exists:
                 refuse_written(work, target, "snapshot", BEFORE)
             # A swap that was begun has taken the triggers off the stage.
-            by = "load-staged" if staging.replay_of(work.state) is None else "replay"
+            by = "load-staged" if replay_of(work.state) is None else "replay"
             made = recall(work.state, by, "code", StagedCode)
             planned = swap.plan(
                 connection,

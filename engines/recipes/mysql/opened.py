@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engines.errors import RestoreError
 from engines.mysql.errors import meaning
 from engines.mysql.queries import NotSaid, rows_of, tables_of, value_of
-from engines.recipes.mysql import reach
+from engines.recipes.mysql import pulling, reach
 from engines.session.state import SessionState
 from engines.session.work import Work
 from engines.targets import LoadClient, MysqlTarget
@@ -48,6 +48,7 @@ def opened(work: Work, connection: Connection[Cursor]) -> Opened:
     Where only the line was cut the server may still be at their last statement. `connection` tells since when the
     server runs: ids count anew after a restart.
     """
+    pulling.remove(connection, work.state, say=work.say)
     for number in end_earlier(connection, work.state):
         work.say(f"connection {number} of an earlier attempt is ended")
     work.found(connections=[], server_since=since_when(connection))

@@ -8,7 +8,7 @@ from engines.mysql import aftermath
 from engines.people import Role
 from engines.recipes import afterwards, trust
 from engines.recipes.application import STOPPING
-from engines.recipes.mysql import keeping, reach
+from engines.recipes.mysql import keeping, pulling, reach
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.until import told, until_of
 from engines.recipes.readiness import incident_of
@@ -266,12 +266,13 @@ def _replay(step_id: str, found: Found, schema: str, *, destructive: bool) -> St
         title="Replay the binary logs",
         action="replay",
         shows=found.replay or ("the dump alone is restored: nothing after it",),
-        note="In one session and in order. Interrupted, load and replay are done again from the start.",
+        note=f"{'By the server itself' if found.pulls else 'In one session and in order'}. Interrupted, load and "
+        "replay are done again from the start.",
         undo="load the safety snapshot" if destructive else "drop the staged schema",
         gates=(CONFIRM,),
         configured=bool(found.replay),
         destructive=destructive,
-        params={"schema": schema},
+        params={"schema": schema, **({"by": pulling.SOURCE} if found.pulls else {})},
     )
 
 

@@ -20,10 +20,11 @@ from engines.mysql.schema import ghosts
 from engines.mysql.stage.swap import position
 from engines.recipes import afterwards, around, measuring
 from engines.recipes.drills.estimating import by_drill
-from engines.recipes.mysql import ground, loading, plans, reach, rewound, staging, undoing, validating
+from engines.recipes.mysql import ground, loading, plans, pulling, reach, rewound, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
 from engines.recipes.mysql.opened import end_earlier, turn_off, turned_on
+from engines.recipes.mysql.until import replay_of
 from engines.session.plan import Plan, PlanKind, Step
 from engines.session.recipe import Finding
 from engines.session.state import SessionState
@@ -117,12 +118,14 @@ class MysqlRecipe:
     def quiet(self, state: SessionState) -> tuple[str, ...]:
         """End the connections of a runner that died, and set back what it had turned on."""
         running = state.running
-        if running is None or not (running.facts.get("connections") or turned_on(state)):
+        if running is None or not (running.facts.get("connections") or turned_on(state) or pulling.left(state)):
             return ()
         told: list[str] = []
         try:
             with reach.reached(self._target) as connection:
+                removed = pulling.remove(connection, state)
                 ended = end_earlier(connection, state)
+            told += [f"channel {name} of the dead runner is removed" for name in removed]
             told += [f"connection {number} of the dead runner is ended" for number in ended]
             if turned_on(state):
                 turn_off(self._target)
@@ -177,7 +180,8 @@ def find_out(state: SessionState, target: MysqlTarget) -> Found:
         )
     is_staged = ground.is_staged(state, target)
     intent, names = ground.intent_of(target, state, staged=is_staged), reach.names_of(target, state)
-    replay, rates = staging.replay_of(state), state.facts("check-ground").get("rates")
+    replay, rates = replay_of(state), state.facts("check-ground").get("rates")
+    pulls = replay is not None and pulling.pulls(state)
     return Found(
         server=identity,
         dump=str(state.backup.get("name")),
@@ -194,7 +198,8 @@ def find_out(state: SessionState, target: MysqlTarget) -> Found:
         rebuilds=target.ghosts is Ghosts.REBUILD,
         ghosts=ghosts(now.schema, dump),
         logs_kept=now.server.log_bin,
-        replay=replaying.shows(replay) if replay is not None else (),
+        replay=() if replay is None else pulling.shows(state, replay) if pulls else replaying.shows(replay),
+        pulls=pulls,
         replicated=now.replicated,
         reaches=replay.reaches if replay is not None else None,
         estimate=by_drill(state, staged.size) or (estimate(msgspec.convert(rates, Rates), dump) if rates else None),

@@ -248,12 +248,6 @@ def _schemas(connection: Connection[Cursor]) -> tuple[str, ...]:
     return tuple(str(row[0]) for row in rows_of(connection, "SELECT schema_name FROM information_schema.schemata"))
 
 
-def replay_of(state: SessionState) -> ReplayPlan | None:
-    """The replay that preparing planned; None where nothing is replayed."""
-    found = state.facts("stage-logs").get("replay")
-    return msgspec.convert(found, ReplayPlan) if found and until_of(state).replays else None
-
-
 def staged_dump(state: SessionState) -> Staged:
     return recall(state, "stage", "staged", Staged)
 

@@ -23,7 +23,7 @@ from engines.mysql.stage.steps import Swap, Tables, where
 from engines.mysql.stage.swap import Position
 from engines.mysql.stage.swap import position as standing
 from engines.mysql.undo import PutBack, put_back
-from engines.recipes.mysql import keeping, reach, staging
+from engines.recipes.mysql import keeping, pulling, reach, staging
 from engines.recipes.mysql.loading import (
     BEFORE_UNDO,
     hooks_of,
@@ -191,6 +191,9 @@ def _on_server(state: SessionState, target: MysqlTarget, *, say: Say = silent, a
     """The staged schema, the parked one, the account; what was turned on, and what measuring left."""
     if turned_on(state):
         turn_off(target)
+    if pulling.left(state):
+        with reach.reached(target) as connection:
+            pulling.remove(connection, state, say=say)
     if state.did("check-ground"):
         with reach.reached(target) as connection:
             rates.remove(connection, reach.probe_of(target, state))

@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from engines.errors import UsageError
+from engines.mysql.replay.plan import ReplayPlan
 from engines.session.state import SessionState
 from engines.text import drawable, parse_stamp
 
@@ -123,3 +124,9 @@ def _told_time(until: Until) -> str:
     if first is None or first.microsecond % 1000:
         return f"up to {until.value}"
     return f"to just before {first.isoformat().replace('+00:00', 'Z')}"
+
+
+def replay_of(state: SessionState) -> ReplayPlan | None:
+    """The replay that preparing planned; None where nothing is replayed."""
+    found = state.facts("stage-logs").get("replay")
+    return msgspec.convert(found, ReplayPlan) if found and until_of(state).replays else None

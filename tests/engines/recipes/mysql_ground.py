@@ -14,6 +14,7 @@ import psutil
 
 from engines.children import MARK
 from engines.mysql.connect import Login
+from engines.mysql.flavour import Flavour
 from engines.recipes.mysql.until import Kind, Until
 from engines.session import store
 from engines.session.client import Client
@@ -121,6 +122,11 @@ class Ground:
         left += [f"account {name}" for name in self.world.accounts() if name not in (*_ACCOUNTS, self.user)]
         if sql("SELECT @@GLOBAL.local_infile") != [(0,)]:
             left.append("local_infile is on")
+        mysql = self.server.flavour is Flavour.MYSQL
+        left += [f"channel {row}" for row in sql("SHOW REPLICA STATUS" if mysql else "SHOW ALL SLAVES STATUS")]
+        if not mysql:
+            kept = sql("SELECT @@GLOBAL.slave_parallel_threads, @@GLOBAL.gtid_slave_pos")
+            left += [f"replication {kept[0]}"] if kept != [(0, "")] else []
         mine = "SELECT id FROM information_schema.processlist WHERE user = %r AND id <> CONNECTION_ID()"
         left += [f"session {number}" for (number,) in sql(mine % self.user)]
         return left
@@ -150,12 +156,14 @@ def prepared(
     script: str = "",
     later: str = "",
     harm: str = "",
+    replay: str = "client",
 ) -> Ground:
     """A world and a session on it that replays; saved as it was begun, and as its plan waits for approval.
 
     `script`, `later`, `harm`: as in `build`.
     """
     more = f'method = "{method}"\nlocal_infile = true\nconnections = 2\nbinlogs = "{folder}/binlogs"'
+    more += f'\nreplay = "{replay}"'
     world = build(folder, server, more=more, script=CODE + script, later=later, harm=harm, port=port, login=login)
     _archive_logs(world)
     incident = folder / "incident.toml"

@@ -20,6 +20,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from engines.mysql.flavour import Flavour
 from engines.session import commands as c
 from engines.session import store
 from engines.session.client import Client
@@ -34,6 +35,8 @@ from tests.servers.databases import FLAVOURS, Build, running
 
 KILLING = "tests.engines.recipes.killing"
 METHODS = ("staged", "in-place")
+# What a replica applies is in the binary log of a MariaDB server only where it is started so.
+PULLED = {Flavour.MYSQL: (), Flavour.MARIADB: ("--log-slave-updates",)}
 WORKERS = 2  # each with a server of its own
 # One point of so many, each case beginning at another one: together they come by each. All: REINSTATE_KILLS_EVERY=1.
 EVERY = int(os.environ.get("REINSTATE_KILLS_EVERY", "6"))
@@ -170,30 +173,35 @@ def whole(ground: Ground) -> None:
 
 
 @contextmanager
-def grounds_on(build: Build, folder: Path, method: str, number: int) -> Iterator[list[Ground]]:
+def grounds_on(build: Build, folder: Path, method: str, number: int, replay: str = "client") -> Iterator[list[Ground]]:
     with ExitStack() as stack, ThreadPoolExecutor(number) as pool:
-        servers = [stack.enter_context(running(build, "--local-infile=0")) for _ in range(number)]
+        options = ("--local-infile=0", *PULLED[build.flavour])
+        servers = [stack.enter_context(running(build, *options)) for _ in range(number)]
         stack.enter_context(programs_of(servers[0]))
-        made = [pool.submit(prepared, folder / f"ground-{n}", server, method) for n, server in enumerate(servers)]
+        made = [
+            pool.submit(prepared, folder / f"ground-{n}", server, method, replay=replay)
+            for n, server in enumerate(servers)
+        ]
         grounds = [one.result() for one in made]
         list(pool.map(whole, grounds))
         yield grounds
 
 
 @pytest.mark.torture
+@pytest.mark.parametrize("replay", ["client", "auto"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("build", FLAVOURS, ids=lambda build: build.name)
 def test_killed_anywhere_it_ends_in_the_old_or_the_new_schema_and_leaves_nothing(
-    tmp_path: Path, build: Build, method: str
+    tmp_path: Path, build: Build, method: str, replay: str
 ) -> None:
     begun = time.monotonic()
-    with grounds_on(build, tmp_path, method, WORKERS) as grounds:
+    with grounds_on(build, tmp_path, method, WORKERS, replay) as grounds:
         for offset, case in enumerate(CASES, FLAVOURS.index(build) + METHODS.index(method)):
             points = recorded(grounds[0], case)
             numbers = worth_a_kill(case, points)
             chosen = numbers[offset % EVERY :: EVERY]
             outcomes = enumerate_kills(grounds, case, chosen, points)
-            said = f"{build.name}, {method}, {case.name}: {len(chosen)} of {len(numbers)} kill points"
+            said = f"{build.name}, {method}, replay {replay}, {case.name}: {len(chosen)} of {len(numbers)} kill points"
             told = "".join(f"  {count:>4}  {text}\n" for text, count in sorted(outcomes.items()))
             # A worker's own standard output is not seen.
             os.write(2, f"\n{said} ({time.monotonic() - begun:.0f} s)\n{told}".encode())
