@@ -99,6 +99,11 @@ def _port(number: object) -> None:
         raise WrongValue(f"is {number}.", "A port is between 1 and 65535.")
 
 
+def _any_port(number: object) -> None:
+    if number != 0:
+        _port(number)
+
+
 def _connections(number: object) -> None:
     if not isinstance(number, int) or not 0 <= number <= 64:
         raise WrongValue(f"is {number}.", "Write a number between 1 and 64, or 0 for as many as suit the machine.")
@@ -453,6 +458,9 @@ class MysqlTarget:
 
     replay_address: str = ""
     """The address of this machine at which the server finds the logs. Default: the one it is reached from."""
+
+    replay_port: int = field(default=0, metadata={"check": _any_port})
+    """The port at which it finds them, for a firewall. 0: any that is free."""
 
     replay_encrypted: bool = True
     """Whether the server pulls them over an encrypted line."""

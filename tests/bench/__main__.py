@@ -23,6 +23,9 @@ BENCHES = {
     "mariadb-load": "tests.bench.mysql_load:mariadb_bulk",
     "mariadb-load-insert": "tests.bench.mysql_load:mariadb_insert",
     "mariadb-myloader": "tests.bench.mysql_load:myloader",
+    "mysql-replay": "tests.bench.mysql_replay:mysql",
+    "mysql-replay-1ms": "tests.bench.mysql_replay:mysql_delayed",
+    "mariadb-replay": "tests.bench.mysql_replay:mariadb",
     "mysql-memory": "tests.bench.mysql_memory:run",
 }
 

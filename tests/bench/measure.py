@@ -43,14 +43,17 @@ class Ratio:
         return f"ratio {self.name} {self.value:.2f} (aim {aim})  {how}{self.on}"
 
 
-def in_turn(contenders: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+def in_turn(
+    contenders: Mapping[str, Callable[[], None]], rounds: int, *, before: Callable[[], None] = lambda: None
+) -> dict[str, float]:
     """The median seconds of each, taken in turn so that a busy moment of the machine meets both alike.
 
-    One round before the clock runs brings files into the page cache for both.
+    One round before the clock runs brings files into the page cache for both. `before`: done each time, not timed.
     """
     times: dict[str, list[float]] = {who: [] for who in contenders}
     for number in range(rounds + 1):
         for who, act in contenders.items():
+            before()
             began = perf_counter()
             act()
             if number > 0:

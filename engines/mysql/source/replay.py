@@ -65,6 +65,7 @@ class Reach:
     bind: str  # which address listens
     allowed: frozenset[str]  # addresses that the target may come from
     channel: str
+    port: int = 0  # where it listens; 0: a free one
     encrypted: bool = True
     account: str = ""  # MySQL: with whose rights it is applied; empty: with every right
 
@@ -175,7 +176,9 @@ def _serving(
     credentials = Credentials(f"r{secrets.token_hex(6)}", secrets.token_urlsafe(18))
     identity = Identity(version, number, str(uuid4()))
     tls = certificate(private, reach.address) if reach.encrypted else None
-    with serving(identity, credentials, events, bind=reach.bind, allowed=reach.allowed, tls=tls, say=say) as source:
+    with serving(
+        identity, credentials, events, bind=reach.bind, allowed=reach.allowed, tls=tls, port=reach.port, say=say
+    ) as source:
         yield source, credentials
 
 

@@ -113,19 +113,20 @@ def serving(
     bind: str,
     allowed: frozenset[str],
     tls: ssl.SSLContext | None,
+    port: int = 0,
     say: Say = silent,
 ) -> Iterator[Source]:
-    """Serve on a free port of the address `bind`, to `allowed` addresses alone, until the block ends.
+    """Serve on the address `bind`, to `allowed` addresses alone, until the block ends. `port` 0: a free one.
 
     With `tls`, nobody is let in without it. Raises RestoreError where it can't listen there.
     """
     try:
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        listener = socket.create_server((bind, 0), family=family, backlog=_AT_ONCE)
+        listener = socket.create_server((bind, port), family=family, backlog=_AT_ONCE)
     except OSError as error:
         raise RestoreError(
-            f"Nobody can listen on {drawable(bind)}: {error.strerror or error}. Nothing was replayed.",
-            "Set replay_address to an address of this machine that the target reaches.",
+            f"Nobody can listen on {drawable(bind)}:{port}: {error.strerror or error}. Nothing was replayed.",
+            "Set replay_address to an address of this machine that the target reaches, and replay_port to a free port.",
         ) from error
     served = _Serving(identity, credentials, events, allowed, tls, say, listener)
     served.source.port = listener.getsockname()[1]

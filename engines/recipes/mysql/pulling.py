@@ -44,6 +44,7 @@ def where(target: MysqlTarget, state: SessionState, connection: Connection[Curso
         bind=address,
         allowed=frozenset({there}),
         channel=f"reinstate-{token(state)}",
+        port=target.replay_port,
         encrypted=target.replay_encrypted,
         account=account,
     )
