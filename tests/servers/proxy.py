@@ -13,16 +13,18 @@ _PIECE = 64 << 10
 
 
 class Proxy:
-    """Listens on the loopback interface and passes everything on to `host`:`port`."""
+    """Listens on the loopback interface, at `here`, and passes everything on to `host`:`port`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, here: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._to = (host, port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(here)
         self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._left: int | None = None  # bytes to the client before everything is cut
+        self._each: int | None = None  # the same, again and again
+        self.cuts = 0  # because of that
         self._pause = 0.0
         self._refusing = False
         self._closed = False
@@ -44,6 +46,10 @@ class Proxy:
     def cut_after(self, size: int) -> None:
         """Cut every connection once `size` more bytes have come from the server."""
         self._left = size
+
+    def cut_each(self, size: int) -> None:
+        """Cut every connection each time that `size` more bytes have come from the server."""
+        self._left = self._each = size
 
     def lead_to(self, port: int) -> None:
         """Another server answers from now on; who is connected is cut."""
@@ -98,7 +104,8 @@ class Proxy:
                 if from_server and self._left is not None:
                     self._left -= len(piece)
                     if self._left <= 0:
-                        self._left = None
+                        self._left = self._each
+                        self.cuts += 1
                         self.cut()
                         break
                 to.sendall(piece)
@@ -109,9 +116,9 @@ class Proxy:
 
 
 @contextmanager
-def proxied(port: int, host: str = "127.0.0.1") -> Iterator[Proxy]:
+def proxied(port: int, host: str = "127.0.0.1", here: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Proxy]:
     """A proxy in front of a server, closed at the end."""
-    proxy = Proxy(host, port)
+    proxy = Proxy(host, port, here)
     try:
         yield proxy
     finally:

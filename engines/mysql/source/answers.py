@@ -1,77 +1,102 @@
-"""What a receiver asks its source before it asks for a log, and what it is told. Pure.
+"""What a receiver asks before it asks for events, and what it is told.
 
-Sources: MySQL source, rpl_replica.cc, get_master_version_and_clock and what follows it; MariaDB source, slave.cc. Tried
-with the servers that the README lists.
+It is told of a server that has no GTIDs, no semi-synchronous replication, and checksums as the events have them.
+Source: get_master_version_and_clock and its neighbours in MySQL's sql/rpl_replica.cc (8.0, 8.4, 9.x; 5.7: rpl_slave.cc)
+and in MariaDB's sql/slave.cc; plugin/semisync in both.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
+from typing import Final
 
-from engines.mysql.flavour import Version
+from engines.mysql.flavour import Flavour, Version
+from engines.mysql.source.packets import error, ok, rows
 
-_HEARTBEAT = re.compile(r"@(?:master|source)_heartbeat_period\s*=\s*(\d+)", re.IGNORECASE)
-_LIKE = re.compile(r"SHOW\s+(?:GLOBAL\s+)?VARIABLES\s+LIKE\s+'([^']*)'", re.IGNORECASE)
-_SELECT = re.compile(r"SELECT\s+(.+?)\s*;?\s*", re.IGNORECASE | re.DOTALL)
+FATAL: Final = 1236  # ER_SOURCE_FATAL_ERROR_READING_BINLOG: the receiver stops, and does not ask again
+LARGEST_PERIOD: Final = 4_294_967.0  # seconds; MySQL allows no more
+
+_GLOBAL = re.compile(r"select @@global\.(\w+)")
+_OWN = re.compile(r"select @(\w+)")
+_VARIABLES = re.compile(r"show (?:global |session )?variables like '([^']*)'")
+_PERIOD = re.compile(r"@(?:master|source)_heartbeat_period\s*=\s*(\d+)")
+_GTID_POSITION = re.compile(r"select binlog_gtid_pos\('[^']*', ?\d+\)")
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the source says that it is."""
+    """The server that a source says it is."""
 
-    version: Version  # of the server that wrote the logs
-    server_id: int
-    uuid: str
+    version: Version  # of the server that wrote the logs: MySQL's dialect or MariaDB's
+    server_id: int  # nobody else's, and that of each event that is sent
+    uuid: str  # nobody else's
+    checksums: bool = True  # does each event end in a CRC-32?
 
     @property
-    def greets(self) -> str:
-        """As replicas of that flavour recognise it."""
+    def told_version(self) -> str:
+        """What the greeting says. MariaDB's receivers take the number after 5.5.5- for the real one."""
         numbers = ".".join(map(str, self.version.numbers))
-        return f"5.5.5-{numbers}-MariaDB-log" if "mariadb" in self.version.flavour else numbers
+        return f"5.5.5-{numbers}-MariaDB-log" if self.version.flavour is Flavour.MARIADB else numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | None, ...], ...]
+class Answer:
+    payloads: tuple[bytes, ...]  # of the packets, in order
+    heartbeat: float | None = None  # seconds between two heartbeats, if the statement set it; 0: none are wanted
+    unknown: bool = False  # nothing that a receiver is known to ask
 
 
-def answer(identity: Identity, query: str) -> Table | str | None:
-    """A table; None for what is simply done; the name of an unknown thing as text."""
-    asked = query.strip()
-    if asked.upper().startswith("SET "):
-        return None
-    if found := _LIKE.fullmatch(asked):
-        value = _variable(identity, found[1].lower())
-        return Table(("Variable_name", "Value"), () if value is None else ((found[1], value),))
-    if found := _SELECT.fullmatch(asked):
-        what = found[1].lower()
-        if what == "unix_timestamp()":
-            return Table(("t",), ((str(int(time.time())),),))
-        if what.startswith("binlog_gtid_pos("):
-            return Table(("p",), (("",),))
-        value = _variable(identity, what.removeprefix("@@global.").removeprefix("@@").removeprefix("@"))
-        if value is not None:
-            return Table((found[1],), ((value,),))
-    return asked[:80]
+def answer(statement: str, identity: Identity, now: int) -> Answer:
+    """What a receiver's statement is answered with. `now`: seconds since 1970."""
+    asked = " ".join(statement.split()).rstrip("; ").lower()
+    if asked == "select unix_timestamp()":
+        return _value(asked, str(now))
+    if asked.startswith("set @slave_connect_state") or asked.startswith("set @@slave_connect_state"):
+        return Answer((error(FATAL, "HY000", "This source knows no GTIDs: connect with MASTER_USE_GTID=no."),))
+    if asked.startswith(("set @", "set names ")) and not asked.startswith("set @@global"):
+        return Answer((ok(),), heartbeat=_period(asked))
+    if found := _GLOBAL.fullmatch(asked):
+        value = _globals(identity).get(found[1])
+        if value is None:  # semi-synchronous replication asks, and does without on this error
+            return Answer((error(1193, "HY000", f"Unknown system variable '{found[1]}'"),))
+        return _value(found[0].removeprefix("select "), value)
+    if found := _OWN.fullmatch(asked):
+        checksum = found[1] in ("master_binlog_checksum", "source_binlog_checksum")
+        return _value(f"@{found[1]}", _checksum(identity) if checksum else None)
+    if found := _VARIABLES.fullmatch(asked):
+        name = found[1].replace("\\_", "_")
+        value = _globals(identity).get(name)
+        return Answer(rows(("Variable_name", "Value"), ((name, value),) if value is not None else ()))
+    if _GTID_POSITION.fullmatch(asked):
+        return _value("binlog_gtid_pos", "")
+    return Answer(
+        (error(1064, "42000", "This is a source of binary logs, and knows no such statement."),), unknown=True
+    )
 
 
-def heartbeat(query: str) -> float | None:
-    """Seconds of silence that the receiver bears, where the statement sets them (in nanoseconds)."""
-    found = _HEARTBEAT.search(query)
-    return int(found[1]) / 1e9 if found and int(found[1]) else None
-
-
-def _variable(identity: Identity, name: str) -> str | None:
-    return {
+def _globals(identity: Identity) -> dict[str, str]:
+    known = {
         "server_id": str(identity.server_id),
-        "server_uuid": identity.uuid,
-        "gtid_mode": "OFF",
-        "gtid_domain_id": "0",
-        "source_binlog_checksum": "CRC32",
-        "master_binlog_checksum": "CRC32",
-        "binlog_checksum": "CRC32",
-        "version": identity.greets,
-    }.get(name)
+        "binlog_checksum": _checksum(identity),
+        "version": identity.told_version,
+    }
+    if identity.version.flavour is Flavour.MARIADB:
+        return {**known, "gtid_domain_id": "0"}
+    return {**known, "server_uuid": identity.uuid, "gtid_mode": "OFF"}
+
+
+def _checksum(identity: Identity) -> str:
+    return "CRC32" if identity.checksums else "NONE"
+
+
+def _value(name: str, value: str | None) -> Answer:
+    return Answer(rows((name,), ((value,),)))
+
+
+def _period(asked: str) -> float | None:
+    """Receivers count it in nanoseconds."""
+    found = _PERIOD.search(asked)
+    if found is None:
+        return None
+    return min(int(found[1][:20]) / 1e9, LARGEST_PERIOD)

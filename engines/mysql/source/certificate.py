@@ -1,67 +1,96 @@
-"""A certificate for one replay, so that rows do not cross the network in the clear.
+"""A certificate made for one session, signed by itself.
 
-It encrypts, and proves nothing: the target has no way to be told of it but files on its own disk, so it does not
-verify it. Who pulls is proven by the one-time password; that the target talks to this machine, by the address that it
-was given over its own connection.
+What it gives: the line between target and source is encrypted. What it does not: the target can't prove whom it talks
+to, since a channel's SOURCE_SSL_CA (MASTER_SSL_CA) is a path on the target's own machine, where nothing of ours lies.
+So a channel can only have SOURCE_SSL=1 and no verification, or MASTER_SSL=1 and MASTER_SSL_VERIFY_SERVER_CERT=0. It is
+the target that proves itself, by the one-time password.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import secrets
 import ssl
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
-from engines.text import utc_now
+from engines.errors import RestoreError
+from engines.text import drawable
 
-if TYPE_CHECKING:
+_VALID: Final = timedelta(days=30)
+_BEFORE: Final = timedelta(days=1)  # the target's clock may be behind
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Where the two files are. Both go with the context that made them."""
+
+    certificate: Path  # PEM; its own CA
+    key: Path  # PEM, mode 0600
+
+
+@contextmanager
+def made_certificate(folder: Path) -> Iterator[Certificate]:
+    """A new key and its certificate in a private folder, removed after. Raises RestoreError."""
+    name = f"source-{secrets.token_hex(4)}"
+    made = Certificate(folder / f"{name}.crt", folder / f"{name}.key")
+    certificate, key = _pair()
+    try:
+        _write(made.key, key)
+        _write(made.certificate, certificate)
+        yield made
+    finally:
+        made.key.unlink(missing_ok=True)
+        made.certificate.unlink(missing_ok=True)
+
+
+def context_of(certificate: Certificate) -> ssl.SSLContext:
+    """What a source needs to speak TLS 1.2 or later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.num_tickets = 0  # nobody comes back to a session
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    return context
+
+
+def _pair() -> tuple[bytes, bytes]:
+    # Late: it takes 50 ms, and few commands need it.
     from cryptography import x509
-
-_DAYS = 7
-
-
-def certificate(private: Path, address: str) -> ssl.SSLContext:
-    """What a server of this address shows. The key is on disk, in a folder of ours alone, for the moment of reading."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "reinstate")])
-    begins = utc_now() - timedelta(hours=1)
-    made = (
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "reinstate")])
+    now = datetime.now(UTC)
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(begins + timedelta(days=_DAYS))
-        .add_extension(x509.SubjectAlternativeName([_named(address)]), critical=False)
-        .sign(key, hashes.SHA256())
+        .not_valid_before(now - _BEFORE)
+        .not_valid_after(now + _VALID)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, SHA256())
     )
-    content = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return (
+        certificate.public_bytes(Encoding.PEM),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
     )
-    path = private / f"source-{secrets.token_hex(4)}.pem"
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+
+def _write(path: Path, content: bytes) -> None:
     try:
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        context.load_cert_chain(path)
-    finally:
-        path.unlink(missing_ok=True)
-    return context
-
-
-def _named(address: str) -> x509.GeneralName:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(address))
-    except ValueError:
-        return x509.DNSName(address)
+    except OSError as error:
+        raise RestoreError(
+            f"{drawable(str(path))} can't be written: {error.strerror}. Nothing was served.",
+            "The session's folder needs room, and has to belong to whoever runs Reinstate.",
+        ) from error

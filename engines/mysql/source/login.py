@@ -1,52 +1,64 @@
-"""Who may pull: one user with one password, made for one replay, proven by a scramble. Pure.
+"""Proves that a receiver knows the one-time password: the two plugins' scrambles, really compared.
 
-The password goes over the line in no form from which it could be got back. Sources: MySQL source code documentation,
-"Caching_sha2_password information" and "Native 4.1 authentication".
+The password itself never crosses the line, plain or encrypted: who fails the scramble is refused, and MySQL's full
+login, in which it would, is never asked for.
+Source: MySQL source code documentation, "Caching_sha2_password information", "Native Authentication".
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
+from hashlib import sha1, sha256
+from typing import Final
 
 from engines.mysql.flavour import Flavour
 
-NONCE = 20  # bytes
+CACHING_SHA2: Final = "caching_sha2_password"
+NATIVE: Final = "mysql_native_password"
+FAST_OK: Final = b"\x01\x03"  # caching_sha2_password: the scramble was right, an OK follows
+_NONCE: Final = 20  # bytes
+# Zero ends the nonce, and MySQL keeps `$` out of it too.
+_LETTERS: Final = bytes(letter for letter in range(1, 128) if letter != ord("$"))
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """One-time: nobody else has them, and they end with the replay."""
+    """What the receiver logs in with. Made for one session."""
 
     user: str
     password: str = field(repr=False)
 
 
+def made_credentials() -> Credentials:
+    """One-time: nobody has had them before. They are within the 32 characters that MySQL allows either."""
+    return Credentials(f"reinstate_{secrets.token_hex(4)}", secrets.token_urlsafe(24)[:32])
+
+
 def plugin_of(flavour: Flavour) -> str:
-    """What each server's replicas can do without a key or a certificate."""
-    return "caching_sha2_password" if flavour is Flavour.MYSQL else "mysql_native_password"
+    """MySQL 9 has no mysql_native_password, MariaDB before 12.1 no caching_sha2_password."""
+    return CACHING_SHA2 if flavour is Flavour.MYSQL else NATIVE
 
 
 def nonce() -> bytes:
-    """Random, without the bytes that would end it early."""
-    return bytes(secrets.choice(range(33, 127)) for _ in range(NONCE))
+    return bytes(secrets.choice(_LETTERS) for _ in range(_NONCE))
 
 
-def scramble(flavour: Flavour, password: str, once: bytes) -> bytes:
-    """What somebody who knows the password answers to this nonce."""
-    if flavour is Flavour.MYSQL:
-        first = hashlib.sha256(password.encode()).digest()
-        second = hashlib.sha256(hashlib.sha256(first).digest() + once).digest()
+def scramble(plugin: str, password: str, nonce: bytes) -> bytes:
+    """What somebody who knows the password answers to `nonce`."""
+    secret = password.encode()
+    if plugin == CACHING_SHA2:
+        once = sha256(secret).digest()
+        mask = sha256(sha256(once).digest() + nonce).digest()
     else:
-        first = hashlib.sha1(password.encode()).digest()  # noqa: S324 - mysql_native_password is made like that
-        second = hashlib.sha1(once + hashlib.sha1(first).digest()).digest()  # noqa: S324
-    return bytes(one ^ two for one, two in zip(first, second, strict=True))
+        once = sha1(secret).digest()  # noqa: S324 - mysql_native_password is defined so
+        mask = sha1(nonce + sha1(once).digest()).digest()  # noqa: S324
+    return bytes(left ^ right for left, right in zip(once, mask, strict=True))
 
 
-def proven(flavour: Flavour, credentials: Credentials, user: str, answer: bytes, once: bytes) -> bool:
-    """Compared in a time that tells nothing, user and answer both."""
-    expected = scramble(flavour, credentials.password, once)
-    right_user = hmac.compare_digest(user.encode(), credentials.user.encode())
-    return hmac.compare_digest(answer, expected) and right_user
+def proves(given: bytes, user: bytes, credentials: Credentials, plugin: str, nonce: bytes) -> bool:
+    """Is it the user, with a scramble that only the password's owner can make? Takes the same time either way."""
+    right_user = hmac.compare_digest(user, credentials.user.encode())
+    right = hmac.compare_digest(given, scramble(plugin, credentials.password, nonce))
+    return right_user and right

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,12 +30,10 @@ from engines.mysql.replay import told
 from engines.mysql.replay.plan import ReplayPlan
 from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
 from engines.mysql.source import channel
-from engines.mysql.source.answers import Identity
-from engines.mysql.source.certificate import certificate
+from engines.mysql.source.certificate import made_certificate
 from engines.mysql.source.channel import Changed, Standing, Wiring
 from engines.mysql.source.fit import against
-from engines.mysql.source.login import Credentials
-from engines.mysql.source.serving import Events, Source, serving
+from engines.mysql.source.serving import Credentials, Events, Identity, Source, made_credentials, serving
 from engines.mysql.source.stream import Position, Stream
 from engines.text import count, drawable, duration, size
 
@@ -89,7 +87,12 @@ def replay(
             )
         number, domain = _numbers(connection, plan.flavour)
         stream = Stream(plan, number, domain)
-        with _serving(plan, stream, number, into.private, reach, hooks.say) as (source, credentials):
+
+        def events(file: str, position: int) -> Iterator[bytes]:
+            hooks.say(f"the target asks for {drawable(file)} from byte {position} on")
+            return stream(file, position)
+
+        with _serving(plan, events, number, into.private, reach, hooks.say) as (source, credentials):
             changed = channel.would_change(connection, plan.flavour, reach.channel, domain)
             noted(changed)
             hooks.at("channel: noted")
@@ -173,12 +176,14 @@ def _serving(
 ) -> Iterator[tuple[Source, Credentials]]:
     with opened(Path(plan.parts[-1].path), plan.parts[-1].name) as log:
         version: Version = log.format.version
-    credentials = Credentials(f"r{secrets.token_hex(6)}", secrets.token_urlsafe(18))
+    credentials = made_credentials()
     identity = Identity(version, number, str(uuid4()))
-    tls = certificate(private, reach.address) if reach.encrypted else None
-    with serving(
-        identity, credentials, events, bind=reach.bind, allowed=reach.allowed, tls=tls, port=reach.port, say=say
-    ) as source:
+    with (
+        made_certificate(private) if reach.encrypted else nullcontext() as tls,
+        serving(
+            identity, credentials, events, bind=reach.bind, allowed=reach.allowed, tls=tls, say=say, port=reach.port
+        ) as source,
+    ):
         yield source, credentials
 
 
@@ -299,7 +304,9 @@ class _Replaying:
 
     def _still_there(self, now: Standing) -> None:
         if self.source.failure is not None:
-            raise self._error("", self.source.failure.message.rstrip("."))
+            failure = self.source.failure
+            why = failure.message.rstrip(".") if isinstance(failure, RestoreError) else type(failure).__name__
+            raise self._error("", why)
         if not now.applying:
             raise self._error("", "the target's applier was stopped by somebody")
         moment = time.monotonic()

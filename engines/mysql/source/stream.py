@@ -33,6 +33,8 @@ Position = tuple[int, int]  # which part of the plan, and the byte in it as it i
 Mark = tuple[int, int, int, int]  # at a transaction's end: bytes of log done, transactions, micros, byte in its log
 
 _TAIL: Final = 4  # bytes of a checksum
+_PASSED: Final = 20_000  # events, or pages of them, after which the receiver is thought of: less than a second
+_PAGE: Final = 4096  # bytes
 _SPACING: Final = 64 << 10  # bytes of log between two marks
 _GTID: Final = int(Kind.GTID)
 _TAGGED: Final = int(Kind.GTID_TAGGED)
@@ -94,7 +96,7 @@ class Stream:
     def transaction_at(self, position: Position) -> Transaction | None:
         """The one that has this place, found by going through the logs once more; None where none has."""
         for number, _, begin, event, sieve in self._events():
-            if (number, begin + len(event)) >= position:
+            if event and (number, begin + len(event)) >= position:
                 done = sieve.grouping
                 file = self.plan.parts[number].name
                 return Transaction(done.gtid_text or f"{file}:{done.begin}", file, done.begin)
@@ -113,6 +115,9 @@ class Stream:
             yield from self._beginning(log, byte)
         current = start[0]
         for number, log, begin, event, _ in self._events():
+            if not event:
+                yield event
+                continue
             if (number, begin) < start:
                 continue
             if number != current:
@@ -124,9 +129,12 @@ class Stream:
         self.finished = True
 
     def _events(self) -> Iterator[tuple[int, OpenLog, int, bytes, Sieve]]:
-        """Each event that is sent: its part, that part's log, where it begins as it is sent, and itself."""
+        """Each event that is sent: its part, that part's log, where it begins as it is sent, and itself.
+
+        Between them, now and then, an empty one: where much is passed over, the receiver must hear of us.
+        """
         sieve = Sieve(wanted(replace(self.plan, gtids=Gtids.KEPT)))
-        before = transactions = 0
+        before = transactions = passed = 0
         for number, part in enumerate(self.plan.parts):
             with opened(Path(part.path), part.name) as log:
                 sieve.begin_log(log)
@@ -136,6 +144,10 @@ class Stream:
                         ended, sent = sieve.take(event)
                     except decoding.ERRORS:
                         raise malformed(log.name, event.position, f"an event of kind {event.kind}") from None
+                    passed += 1 + (event.end - event.position) // _PAGE
+                    if passed > _PASSED:
+                        passed = 0
+                        yield number, log, at, b"", sieve
                     for one in sent:
                         made = self._made(log, one, at, transactions + 1)
                         yield number, log, at, made, sieve
