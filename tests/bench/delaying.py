@@ -1,61 +1,67 @@
 """A line with a delay: what goes in comes out a given time later, in both directions, as fast as before.
 
 `python -m tests.bench.delaying HOST PORT TO_HOST TO_PORT SECONDS`; says `ready` once it listens. The kernel can do the
-same (netem), but not every kernel has it.
+same (netem), but not every kernel has it. Threads, since an event loop's clock ticks in whole milliseconds.
 """
 
 from __future__ import annotations
 
-import asyncio
+import queue
+import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 _PIECE = 1 << 18
-_UNDER_WAY = 64  # pieces
+_UNDER_WAY = 256  # pieces
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
-    queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_UNDER_WAY)
-    loop = asyncio.get_running_loop()
+def _take(source: socket.socket, under_way: queue.Queue[tuple[float, bytes]], delay: float) -> None:
+    piece = b"-"
+    while piece:
+        try:
+            piece = source.recv(_PIECE)
+        except OSError:
+            piece = b""
+        under_way.put((time.monotonic() + delay, piece))
 
-    async def take() -> None:
-        while piece := await reader.read(_PIECE):
-            await queue.put((loop.time() + delay, piece))
-        await queue.put((loop.time() + delay, b""))
 
-    async def give() -> None:
-        while True:
-            when, piece = await queue.get()
-            if (left := when - loop.time()) > 0:
-                await asyncio.sleep(left)
+def _give(under_way: queue.Queue[tuple[float, bytes]], to: socket.socket) -> None:
+    while True:
+        when, piece = under_way.get()
+        if (left := when - time.monotonic()) > 0:
+            time.sleep(left)
+        try:
             if not piece:
+                to.shutdown(socket.SHUT_WR)
                 return
-            writer.write(piece)
-            await writer.drain()
-
-    with suppress(OSError):
-        await asyncio.gather(take(), give())
-    writer.close()
+            to.sendall(piece)
+        except OSError:
+            return
 
 
-async def _serve(host: str, port: int, to: tuple[str, int], delay: float) -> None:
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*to)
-        await asyncio.gather(_carry(reader, back, delay), _carry(there, writer, delay))
-
-    server = await asyncio.start_server(meet, host, port)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    async with server:
-        await server.serve_forever()
+def _serve(here: tuple[str, int], to: tuple[str, int], delay: float) -> None:
+    with socket.create_server(here) as listener:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            near, _ = listener.accept()
+            far = socket.create_connection(to)
+            for one in (near, far):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for source, other in ((near, far), (far, near)):
+                under_way: queue.Queue[tuple[float, bytes]] = queue.Queue(_UNDER_WAY)
+                threading.Thread(target=_take, args=(source, under_way, delay), daemon=True).start()
+                threading.Thread(target=_give, args=(under_way, other), daemon=True).start()
 
 
 @contextmanager
 def delaying(here: tuple[str, int], to: tuple[str, int], seconds: float) -> Iterator[None]:
-    """Such a line, in a process of its own, until the block ends."""
+    """Such a line, in a process of its own, until the block ends. `seconds`: each way."""
     argv = [sys.executable, "-m", "tests.bench.delaying", here[0], str(here[1]), to[0], str(to[1]), str(seconds)]
     root = Path(__file__).resolve().parents[2]
     with Popen(argv, stdout=PIPE, cwd=root) as process:
@@ -68,6 +74,6 @@ def delaying(here: tuple[str, int], to: tuple[str, int], seconds: float) -> Iter
 
 
 if __name__ == "__main__":
-    _, host_, port_, to_host, to_port, seconds_ = sys.argv
+    _, host, port, to_host, to_port, each_way = sys.argv
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(host_, int(port_), (to_host, int(to_port)), float(seconds_)))
+        _serve((host, int(port)), (to_host, int(to_port)), float(each_way))

@@ -63,8 +63,8 @@ def run(flavour: Flavour, *, delay: float = 0.0, transactions: int = TRANSACTION
         )
         if delay:
             near = _free_port()
-            stack.enter_context(delaying(("127.0.0.1", near), ("127.0.0.1", server.port), delay))
-            stack.enter_context(delaying(("127.0.0.3", port), ("127.0.0.2", port), delay))
+            stack.enter_context(delaying(("127.0.0.1", near), ("127.0.0.1", server.port), delay / 2))
+            stack.enter_context(delaying(("127.0.0.3", port), ("127.0.0.2", port), delay / 2))
             place = Place("127.0.0.1", near)
             reach = Reach(address="127.0.0.3", bind=reach.bind, allowed=reach.allowed, channel="bench", port=port)
 
@@ -94,8 +94,8 @@ def mariadb() -> Ratio:
 
 
 def mysql_delayed() -> Ratio:
-    """With a millisecond each way more: each statement that waits for its answer waits two."""
-    return run(Flavour.MYSQL, delay=0.001, transactions=TRANSACTIONS // 4)
+    """With a millisecond more from a question to its answer."""
+    return run(Flavour.MYSQL, delay=0.001, transactions=TRANSACTIONS // 16)
 
 
 def _written(server: Server, folder: Path, transactions: int) -> tuple[Source, ReplayPlan, dict[str, object]]:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
 
-CHECK: Final = "Replay as a replication source"
+CHECK: Final = "Replay by the server"
 _TICK: Final = 0.1  # seconds between two looks
 _EVERY: Final = 0.5  # seconds between two words about progress
 _FIRST: Final = 20.0  # seconds in which the target has to have connected
@@ -149,7 +149,7 @@ def shows(plan: ReplayPlan, reach: Reach) -> tuple[str, ...]:
 def _instead(why: str) -> Check:
     return warn(
         CHECK,
-        f"{why.rstrip('.')}: mysqlbinlog and the client replay instead",
+        f"{why.rstrip('.')}, so mysqlbinlog and the client replay",
         "Nothing has to be done: it is slower, and exact as well. docs/replay.md says what the faster way needs.",
     )
 
