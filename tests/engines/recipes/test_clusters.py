@@ -169,7 +169,7 @@ def test_a_replica_that_differs_or_stands_still_is_told_and_blocks_the_sign_off(
                 lock.query("FLUSH TABLES WITH READ LOCK")
                 primary.sql("CREATE DATABASE unheard")
             running = client.state.running
-            if running is not None and running.id == COMPARE and not stopped and client.state.stop_asked is None:
+            if running is not None and running.id == COMPARE and not stopped and not client.state.stop_asked:
                 await client.do(c.Stop(COMPARE))
                 return True
             if ask.kind is AskKind.DECIDE and ask.step == COMPARE:
