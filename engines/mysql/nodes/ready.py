@@ -92,7 +92,11 @@ def ready(place: Place, node: NodeFacts | Silent, here: NodeFacts, intent: Inten
             hint = f'It may not get {drawable(intent.stage)}, and then breaks at the swap: method = "in-place".'
             return fail(name, kept_out, hint)
         return warn(name, kept_out, "See that it lets all tables of the schema through.")
-    if differ := _differ(node, here):
+    differ = _differ(node, here)
+    if differ and found.stand is Stand.BEHIND:
+        hint = "Check again (r) once it has caught up: what is on its way may be the difference."
+        return unknown(name, f"{told}; its tables differ: {differ}", hint)
+    if differ:
         hint = "Mend it or make it anew first: dropping or renaming a table that it lacks ends its replication."
         return fail(name, f"{told}; its tables differ already: {differ}", hint)
     late = channel.delay or channel.lag or 0 if channel else 0

@@ -174,7 +174,7 @@ def refuse_used(work: Work, target: MysqlTarget) -> None:
         sessions.wait_until_unused(
             connection, target.database, opened_by(work), timeout=_CLOSING, say=work.say, stop=work.stopped
         )
-        nodes.refuse_used(work, target, server.look(connection), _CLOSING)
+        nodes.refuse_used(work, target, server.look(connection))
 
 
 def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:

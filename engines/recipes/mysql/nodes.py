@@ -24,6 +24,7 @@ from engines.recipes.mysql import reach
 from engines.session.work import Work
 from engines.targets import MysqlTarget
 
+_APPLYING = 10.0  # seconds: what a member still has to apply is through by then
 _PATIENCE = 30.0  # seconds that a node has for an answer to a small question
 
 
@@ -96,7 +97,7 @@ def members(target: MysqlTarget, facts: ServerFacts) -> tuple[Place, ...]:
     return ready.known(facts, target.nodes).places
 
 
-def refuse_used(work: Work, target: MysqlTarget, facts: ServerFacts, timeout: float) -> None:
+def refuse_used(work: Work, target: MysqlTarget, facts: ServerFacts, timeout: float = _APPLYING) -> None:
     """Wait until nobody uses the schema through another member. Raises Refused, which says through which."""
     for place in members(target, facts):
         try:

@@ -96,6 +96,8 @@ def test_nodes_that_are_silent_or_differ_or_are_none_are_refused(facts: ServerFa
     fewer = replace(replica(facts), tables=frozenset({"a", "c"}))
     check = ready.ready(PLACE, fewer, own, INTENT)
     assert (check.verdict, "lacks b; has c besides" in check.evidence) == (Verdict.FAIL, True)
+    behind = replace(fewer, channels=(replace(CHANNEL, position=4),))
+    assert ready.ready(PLACE, behind, own, INTENT).verdict is Verdict.UNKNOWN
     alone = replace(replica(facts), channels=())
     assert ready.ready(PLACE, alone, own, INTENT).verdict is Verdict.FAIL
     blind = replace(replica(facts), channels=None)
