@@ -104,6 +104,12 @@ def _any_port(number: object) -> None:
         _port(number)
 
 
+def _node(written: object) -> None:
+    host, _, port = str(written).rpartition(":")
+    if not host or not port.isdigit() or not 1 <= int(port) <= 65535 or any(one.isspace() for one in str(written)):
+        raise WrongValue(f'is "{written}".', 'Write "host:port", as in "db2:3306".')
+
+
 def _connections(number: object) -> None:
     if not isinstance(number, int) or not 0 <= number <= 64:
         raise WrongValue(f"is {number}.", "Write a number between 1 and 64, or 0 for as many as suit the machine.")
@@ -405,6 +411,9 @@ class MysqlTarget:
     socket: Path | None = None
     """The server's socket, where it runs on this machine. It goes before host and port."""
 
+    nodes: tuple[str, ...] = field(default=(), metadata={"check": _node})
+    """The other members of its cluster, and its replicas, as "host:port". Default: those that the server tells of."""
+
     pattern: str = field(default="*.sql*", metadata={"check": _plain_name})
     """Which files or objects there are dumps."""
 
@@ -502,6 +511,14 @@ class MysqlTarget:
         yield from _wrong_name(self.name)
         if self.client is LoadClient.MYSQL and self.method is Method.STAGED:
             yield "client", "can't load beside the live schema.", 'Write client = "own", or method = "in-place".'
+        own = f"{self.host}:{self.port}"
+        for n, node in enumerate(self.nodes, start=1):
+            if node in self.nodes[: n - 1] or (node == own and self.socket is None):
+                yield (
+                    f"nodes[{n}]",
+                    f'"{node}" is there twice.' if node != own else "is the server itself.",
+                    "Take it out.",
+                )
         drill = self.drill
         live = self.socket or (self.host, self.port)
         if drill.login is not None and (drill.socket or (drill.host, drill.port)) == live:

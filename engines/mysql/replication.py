@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from engines.checks import Check, fail, ok, unknown, warn
 from engines.mysql.dumps.facts import DumpFacts
 from engines.mysql.intent import Intent
-from engines.mysql.server import ServerFacts
-from engines.text import count, drawable
+from engines.mysql.server import Cluster, ServerFacts
+from engines.text import count, drawable, size
 
 WRITABLE = "The server takes writes"
 SOURCE = "The server is nobody's replica"
@@ -94,15 +94,46 @@ def _cluster(server: ServerFacts, intent: Intent, dump: DumpFacts | None) -> Che
     if not intent.binary_log:
         hint = 'Set binary_log = "on": members have to get the same data.'
         return fail(CLUSTER, f"{told}: what is left out of the binary log makes members differ", hint)
+    if cluster.kind == "Galera" and (check := _galera(server, cluster, intent, dump, told)) is not None:
+        return check
     wrong = _unfit(dump) if dump is not None else ()
     if wrong:
-        many = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
         hint = "Give them a primary key and InnoDB before the next dump, or restore outside of the cluster."
-        named = ", ".join(map(drawable, wrong[:_TOLD])) + many
+        named = _named(wrong)
         verdict = fail if cluster.kind == "Group Replication" else warn
         return verdict(CLUSTER, f"{told}: without a key, or not in InnoDB, are {named}", hint)
     each = "every statement that makes tables stops all members for its time" if cluster.kind == "Galera" else ""
     return ok(CLUSTER, f"{told}; the restore goes to all of them" + (f"; {each}" if each else ""))
+
+
+def _galera(server: ServerFacts, cluster: Cluster, intent: Intent, dump: DumpFacts | None, told: str) -> Check | None:
+    """What makes members differ, hides what was written through others, or ends the load; None: nothing does."""
+    if not cluster.shares:
+        hint = "SET GLOBAL wsrep_OSU_method = TOI;"
+        return fail(CLUSTER, f"{told}: wsrep_OSU_method is RSU, so that tables are made on this member alone", hint)
+    if server.log_bin and not server.log_updates:
+        hint = "Restore through a member with log_slave_updates, or turn it on here (it takes a restart)."
+        why = "without log_slave_updates its binary log lacks what is written through other members"
+        return fail(CLUSTER, f"{told}: {why}", hint)
+    if dump is None:
+        return None
+    alone = tuple(one.name for one in dump.tables if one.engine.lower() not in ("innodb", ""))
+    if alone:
+        hint = "Change them to InnoDB before the next dump. Their rows would stay on this member alone."
+        return fail(CLUSTER, f"{told}: not in InnoDB, and so not replicated, are {_named(alone)}", hint)
+    if cluster.limit and dump.largest > cluster.limit:
+        hint = f"SET GLOBAL wsrep_max_ws_size = {2**31 - 1};"
+        have = f"wsrep_max_ws_size is {size(cluster.limit)}, the longest statement has {size(dump.largest)}"
+        return fail(CLUSTER, f"{told}: {have}", hint)
+    if dump.sequences:
+        hint = "CREATE SEQUENCE … INCREMENT BY 0, or NOCACHE, before the dump is taken; another form ends the load."
+        verdict = warn if intent.staged else fail
+        return verdict(CLUSTER, f"{told}: not every form of a sequence is taken: {_named(dump.sequences)}", hint)
+    return None
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(map(drawable, names[:_TOLD])) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
 
 
 def _unfit(dump: DumpFacts) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ class Replica:
 
     host: str
     server_id: int | None  # None: only its connection is known
+    address: str = ""  # host:port, where it tells (report_host)
 
     def __str__(self) -> str:
         return self.host if self.server_id is None else f"{self.host} (server_id {self.server_id})"
@@ -57,6 +58,9 @@ class Cluster:
     size: int  # members
     state: str  # Galera: Primary, non-Primary; Group Replication: ONLINE, RECOVERING, …
     primary: bool  # may this member be written to, as far as the cluster goes?
+    others: tuple[str, ...] = ()  # host:port of each other member; empty where it is not told
+    shares: bool = True  # Galera: are definitions sent to all (wsrep_OSU_method = TOI)?
+    limit: int = 0  # Galera: bytes that a transaction may have (wsrep_max_ws_size); 0: as many as it likes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class ServerFacts:
     replicas: tuple[Replica, ...] | None
     cluster: Cluster | None
     log_bin: bool
+    log_updates: bool  # does the log also have what comes from other servers (log_replica_updates)?
     binlog_format: str
     binlog_engine: str  # MariaDB 12.3 and later: InnoDB writes the log where it is innodb; else empty
     gtid_mode: str  # MySQL
@@ -152,6 +157,7 @@ def look(connection: Connection[Cursor]) -> ServerFacts:
         replicas=asked.told("replicas", lambda: _replicas(connection)),
         cluster=asked.told("cluster", lambda: _cluster(connection, asked, plugins)),
         log_bin=asked.on("log_bin"),
+        log_updates=asked.on("log_replica_updates") or asked.on("log_slave_updates"),
         binlog_format=asked.text("binlog_format"),
         binlog_engine=asked.text("binlog_storage_engine").lower(),
         gtid_mode=asked.text("gtid_mode"),
@@ -307,8 +313,9 @@ def _replicas(connection: Connection[Cursor]) -> tuple[Replica, ...]:
     refusal: NotSaid | None = None
     try:
         for row in first_that_works(connection, "SHOW REPLICAS", "SHOW SLAVE HOSTS"):
-            host = drawable(str(row.get("host") or "")) or "a replica"
-            registered.append(Replica(f"{host}:{row.get('port')}", int(row["server_id"])))
+            host = drawable(str(row.get("host") or ""))
+            address = f"{host}:{row.get('port')}" if host else ""
+            registered.append(Replica(address or f"a replica:{row.get('port')}", int(row["server_id"]), address))
     except NotSaid as error:
         refusal = error
     if refusal is None:
@@ -334,16 +341,37 @@ def _cluster(connection: Connection[Cursor], asked: _Asked, plugins: tuple[str, 
         status = {str(name).lower(): value for name, value in rows}
         state = drawable(str(status.get("wsrep_cluster_status", "")))
         ready = str(status.get("wsrep_ready", "")).upper() == "ON"
-        return Cluster("Galera", int(status.get("wsrep_cluster_size") or 0), state, state == "Primary" and ready)
+        size = int(status.get("wsrep_cluster_size") or 0)
+        return Cluster(
+            "Galera",
+            size,
+            state,
+            state == "Primary" and ready,
+            _members(status, size),
+            asked.text("wsrep_osu_method").upper() != "RSU",
+            asked.number("wsrep_max_ws_size"),
+        )
     if "group_replication" not in plugins:
         return None
     members = tables_of(
         connection,
-        "SELECT member_id, member_state, member_role FROM performance_schema.replication_group_members "
-        "WHERE member_id <> ''",
+        "SELECT member_id, member_state, member_role, member_host, member_port "
+        "FROM performance_schema.replication_group_members WHERE member_id <> ''",
     )
     mine = next((row for row in members if row["member_id"] == asked.text("server_uuid")), None)
     if mine is None or mine["member_state"] == "OFFLINE":
         return None
     state = drawable(str(mine["member_state"]))
-    return Cluster("Group Replication", len(members), state, state == "ONLINE" and mine["member_role"] == "PRIMARY")
+    others = tuple(drawable(f"{row['member_host']}:{row['member_port']}") for row in members if row is not mine)
+    writes = state == "ONLINE" and mine["member_role"] == "PRIMARY"
+    return Cluster("Group Replication", len(members), state, writes, others)
+
+
+def _members(status: Mapping[str, object], size: int) -> tuple[str, ...]:
+    """The other members of a Galera cluster. Source: wsrep_incoming_addresses, in the order of wsrep_local_index."""
+    told = [one.strip() for one in str(status.get("wsrep_incoming_addresses") or "").split(",")]
+    own = str(status.get("wsrep_local_index") or "")
+    if len(told) != size or not own.isdigit() or int(own) >= size:
+        return ("",) * max(size - 1, 0)
+    others = [one for number, one in enumerate(told) if number != int(own)]
+    return tuple(drawable(one) if one.rpartition(":")[0] else "" for one in others)

@@ -310,6 +310,17 @@ def test_the_client_program_can_not_load_beside_the_live_schema(tmp_path: Path) 
     assert "in-place" in problem.hint
 
 
+@pytest.mark.parametrize("nodes", ['["db2"]', '["db2:0"]', '["db1:3306"]', '["db2:3306", "db2:3306"]', '["db 2:3306"]'])
+def test_other_nodes_are_addresses_of_others(nodes: str, tmp_path: Path) -> None:
+    (problem,) = refused(
+        '[target.o]\nengine = "mysql"\nenvironment = "local"\ndatabase = "o"\nbackups = "dumps"\nhost = "db1"\n'
+        f'login = "client.cnf"\nnodes = {nodes}\n',
+        tmp_path,
+    )
+    assert problem.key.startswith("target.o.nodes")
+    assert problem.hint
+
+
 def test_snapshots_of_a_server_may_go_to_a_bucket_and_those_of_sqlite_may_not(tmp_path: Path) -> None:
     server = """[target.orders]
 engine = "mysql"

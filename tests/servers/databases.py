@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,6 +100,7 @@ class Server:
     port: int
     options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict)  # what it is told besides
 
     @property
     def flavour(self) -> Flavour:
@@ -188,6 +189,11 @@ class Server:
 
     def start(self, *options: str) -> None:
         """Start it on its data, with the options that it began with unless others are given."""
+        self.begin(*options)
+        until(self.answers, f"{self.build.name} answers", _START_SECONDS)
+
+    def begin(self, *options: str) -> None:
+        """As `start`, without waiting until it answers."""
         assert self.process is None, "it is running"
         self.options = options or self.options
         with (self.folder / "log").open("ab") as log:
@@ -209,10 +215,10 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environment},
             )
-        until(self._answers, f"{self.build.name} answers", _START_SECONDS)
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
             pytest.fail(f"{self.build.name} ended while it was starting:\n{self.log()[-3000:]}", pytrace=False)
@@ -264,14 +270,14 @@ def _command(build: Build, datadir: Path) -> tuple[str, ...]:
     return (build.program("mysqld"), "--no-defaults", f"--datadir={datadir}", *as_root)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _template(build: Build) -> Path:
+def template(build: Build) -> Path:
     """An initialised data directory, made once for this version and copied for each server."""
     version = subprocess.run(
         (build.program("mysqld"), "--no-defaults", "--version"), capture_output=True, text=True, check=True
@@ -335,19 +341,26 @@ def _initialise(build: Build, datadir: Path) -> None:
 
 
 @contextmanager
-def running(build: Build, *options: str, place: Path | None = None) -> Iterator[Server]:
-    """A server of its own, in a folder in `place`, ended and removed after."""
-    template = _template(build)
+def made(build: Build, *options: str, place: Path | None = None, data: Path | None = None) -> Iterator[Server]:
+    """A server of its own that does not run yet, in a folder in `place`, ended and removed after. `data`: its copy."""
+    data = data or template(build)
     folder = Path(tempfile.mkdtemp(prefix="rs-", dir=place))  # short: a socket's path is
-    server = Server(build, folder, _free_port(), options)
+    server = Server(build, folder, free_port(), options)
     try:
-        subprocess.run(("cp", "-a", "--reflink=auto", str(template), str(server.datadir)), check=True)
+        subprocess.run(("cp", "-a", "--reflink=auto", str(data), str(server.datadir)), check=True)
         (server.datadir / "auto.cnf").unlink(missing_ok=True)  # a server's UUID is its own
-        server.start()
         yield server
     finally:
         server.kill()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def running(build: Build, *options: str, place: Path | None = None) -> Iterator[Server]:
+    """A server of its own, in a folder in `place`, ended and removed after."""
+    with made(build, *options, place=place) as server:
+        server.start()
+        yield server
 
 
 def build_of(flavour: Flavour, builds: Sequence[Build] = FLAVOURS) -> Build:

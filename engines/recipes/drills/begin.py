@@ -196,6 +196,7 @@ def scratch_target(target: Target, name: str) -> Target:
             port=drill.port,
             socket=drill.socket,
             login=drill.login,
+            nodes=(),
             space_command=drill.space_command,
             method=Method.STAGED,
             client=LoadClient.OWN,

@@ -28,6 +28,7 @@ class Found:
     replay: tuple[str, ...] = ()  # from where to where, and how; empty: nothing is replayed
     pulls: bool = False  # does the server pull that itself?
     replicated: bool = False
+    nodes: Mapping[str, str] = field(default_factory=dict)  # each other node's address, and what happens there
     reaches: datetime | None = None  # the last transaction that comes back
     reach_known: bool = True  # False: how far the replay comes is known once the logs have been read
     estimate: float | None = None  # seconds

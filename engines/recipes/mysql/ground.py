@@ -27,7 +27,7 @@ from engines.mysql.schema import SchemaFacts, look_at_schema
 from engines.mysql.server import ServerFacts
 from engines.recipes import deploys, points, report, used
 from engines.recipes.drills.estimating import recovery_time
-from engines.recipes.mysql import keeping, pulling, reach
+from engines.recipes.mysql import keeping, nodes, pulling, reach
 from engines.recipes.mysql.until import replay_of, until_of
 from engines.recipes.readiness import clock, fresh, incident_of, right_target, verdicts
 from engines.recipes.steps import objective
@@ -284,6 +284,7 @@ def all_checks(
     yield from tools.tools(found.server.version, tools.look_for(found.server.version.flavour, tools.wanted(intent)))
     yield privileges.privileges(found.server, found.grants, intent, dump)
     yield from replication.replication(found.server, intent, dump)
+    yield from nodes.readiness(target, found.server, intent)
     if dump is None:
         yield readiness.right_server(found.server, str(planned) if planned else None)
     else:

@@ -34,7 +34,7 @@ from engines.mysql.stage import account, code, schema, swap
 from engines.mysql.stage.code import StagedCode
 from engines.mysql.stage.found import look
 from engines.mysql.stage.steps import Swap, Tables, where
-from engines.recipes.mysql import ground, keeping, pulling, reach, staging
+from engines.recipes.mysql import ground, keeping, nodes, pulling, reach, staging
 from engines.recipes.mysql.opened import Opened, bulk, opened, opened_by
 from engines.recipes.mysql.until import replay_of
 from engines.recipes.recalling import recall
@@ -84,6 +84,7 @@ def prove_unused(work: Work, target: MysqlTarget) -> Mapping[str, object]:
             say=work.say,
             stop=work.stopped,
         )
+        nodes.prove_unused(work, target, server.look(connection))
     return {"message": f"nobody uses {target.database}; {usage.others} other sessions on the server"}
 
 
@@ -175,6 +176,7 @@ def refuse_used(work: Work, target: MysqlTarget) -> None:
         sessions.wait_until_unused(
             connection, target.database, opened_by(work), timeout=_CLOSING, say=work.say, stop=work.stopped
         )
+        nodes.refuse_used(work, target, server.look(connection))
 
 
 def refuse_written(work: Work, target: MysqlTarget, action: str, kind: str) -> None:

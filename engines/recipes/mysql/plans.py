@@ -108,15 +108,7 @@ def restore_plan(state: SessionState, target: MysqlTarget, found: Found) -> Plan
                 ),
                 gates=(CONFIRM,),
             ),
-            Step(
-                id="4.2",
-                title="Look at replication",
-                action="look-at-replicas",
-                shows=("ask the server how far its replicas are behind",),
-                gates=(CONFIRM,),
-                configured=found.replicated,
-                optional=True,
-            ),
+            _others("4.2", found),
             *handing_back(
                 target, "then the replaced tables and the staged files are removed; the snapshot stays", incident
             ),
@@ -148,6 +140,7 @@ def _in_place(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 else "replace the dump's tables",
                 f"load {found.dump} ({_told_dump(found)}) {found.way}",
                 found.logging,
+                *found.nodes.values(),
                 *((ghosts,) if found.ghosts else ()),
             ),
             undo="load the safety snapshot; once the session is over, restore it",
@@ -171,6 +164,7 @@ def _staged(target: MysqlTarget, found: Found) -> tuple[Step, ...]:
                 f"make schema {found.stage} on {reach.place_of(target)}, and an account that can reach nothing else",
                 f"load {found.dump} ({_told_dump(found)}) into it {found.way}",
                 found.logging,
+                *found.nodes.values(),
             ),
             undo="drop the staged schema and its account",
             gates=(CONFIRM,),
@@ -287,6 +281,45 @@ def _check_tables(step_id: str, schema: str) -> Step:
     )
 
 
+def _others(step_id: str, found: Found) -> Step:
+    """Not to be skipped where other nodes are known: one that can't be compared is for the commander to accept."""
+    compared = (
+        f"wait until {', '.join(found.nodes)} {'have' if len(found.nodes) > 1 else 'has'} applied all of it",
+        "count every table and CHECKSUM TABLE on each of them and here: a check for each",
+    )
+    return Step(
+        id=step_id,
+        title="Compare the other nodes" if found.nodes else "Look at replication",
+        action="look-at-replicas",
+        shows=("ask the server how far its replicas are behind", *(compared if found.nodes else ())),
+        note="Stopped, what is not compared is UNKNOWN, and blocks sign-off." if found.nodes else "",
+        gates=(CONFIRM,),
+        configured=found.replicated,
+        optional=not found.nodes,
+        params={"nodes": " ".join(found.nodes)} if found.nodes else {},
+    )
+
+
+def _others_again(step_id: str, state: SessionState) -> tuple[Step, ...]:
+    """After an undo, where the restore's plan named other nodes."""
+    named = next((one for known in reversed(state.steps) if (one := known.step.params.get("nodes"))), "")
+    if not named:
+        return ()
+    return (
+        Step(
+            id=step_id,
+            title="Compare the other nodes",
+            action="compare-nodes",
+            shows=(
+                f"wait until {', '.join(str(named).split())} has applied all of it",
+                "count every table and CHECKSUM TABLE there and here: a check for each",
+            ),
+            gates=(CONFIRM,),
+            params={"nodes": str(named)},
+        ),
+    )
+
+
 def undo_plan(
     state: SessionState, target: MysqlTarget, details: Mapping[str, str], written: tuple[str, ...], reason: str
 ) -> Plan:
@@ -327,6 +360,7 @@ def undo_plan(
                 gates=(CONFIRM,),
             ),
         ]
+        steps += _others_again("6.9", state)
     steps += around.starts
     steps.append(
         Step(

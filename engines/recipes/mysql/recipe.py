@@ -20,7 +20,7 @@ from engines.mysql.schema import ghosts
 from engines.mysql.stage.swap import position
 from engines.recipes import afterwards, around, measuring
 from engines.recipes.drills.estimating import by_drill
-from engines.recipes.mysql import ground, loading, plans, pulling, reach, rewound, staging, undoing, validating
+from engines.recipes.mysql import ground, loading, nodes, plans, pulling, reach, rewound, staging, undoing, validating
 from engines.recipes.mysql.facts import Found
 from engines.recipes.mysql.loading import planned_swap
 from engines.recipes.mysql.opened import end_earlier, turn_off, turned_on
@@ -52,6 +52,7 @@ ACTIONS: Mapping[str, Action] = {
     "swap": loading.go_live,
     "compare-live": validating.compare_live,
     "look-at-replicas": validating.look_at_replicas,
+    "compare-nodes": validating.compare_nodes,
     afterwards.JOBS: rewound.put_aside,
     afterwards.SESSIONS: rewound.put_aside,
     afterwards.IDS: rewound.skip_ids,
@@ -108,12 +109,27 @@ class MysqlRecipe:
             ) from None
 
     def _keep_others_out(self) -> None:
-        """GET_LOCK on the server, as long as this runner lives: no second bastion restores the same schema."""
+        """GET_LOCK on the server, as long as this runner lives: no second bastion restores the same schema.
+
+        A cluster's member knows only its own locks: it is taken on each that answers.
+        """
         if self._hold is not None and self._hold.held():
             return
         self._held.close()
         target = self._target
-        self._hold = self._held.enter_context(hold(reach.place_of(target), reach.login_of(target), target.database))
+        login = reach.login_of(target)
+        own = self._held.enter_context(hold(reach.place_of(target), login, target.database))
+        with reach.reached(target) as connection:
+            members = nodes.members(target, server.look(connection))
+        for place in members:
+            try:
+                self._held.enter_context(hold(place, login, target.database))
+            except Refused as error:
+                self._held.close()
+                raise Refused(f"On {place}: {error.message}", error.hint) from None
+            except RestoreError:
+                continue  # that it can't be reached is a check of its own, which blocks
+        self._hold = own
 
     def quiet(self, state: SessionState) -> tuple[str, ...]:
         """End the connections of a runner that died, and set back what it had turned on."""
@@ -200,7 +216,8 @@ def find_out(state: SessionState, target: MysqlTarget) -> Found:
         logs_kept=now.server.log_bin,
         replay=() if replay is None else pulling.shows(state, replay) if pulls else replaying.shows(replay),
         pulls=pulls,
-        replicated=now.replicated,
+        replicated=now.replicated or bool(target.nodes),
+        nodes=nodes.foretold(target, now.server, intent),
         reaches=replay.reaches if replay is not None else None,
         estimate=by_drill(state, staged.size) or (estimate(msgspec.convert(rates, Rates), dump) if rates else None),
         details={**ground.described(now), "method": _method(state)},

@@ -16,7 +16,7 @@ from engines.mysql.counting import Counts, count_tables
 from engines.mysql.queries import rows_of, value_of
 from engines.recipes import expected, report
 from engines.recipes.expected import LIVE, STAGED, Database
-from engines.recipes.mysql import reach
+from engines.recipes.mysql import nodes, reach, same
 from engines.recipes.mysql.ground import expected_tables
 from engines.session.state import SessionState
 from engines.session.work import Work
@@ -79,7 +79,11 @@ def _counted(state: SessionState, target: MysqlTarget, schema: str, work: Work |
 
 def look_at_replicas(work: Work, target: MysqlTarget) -> Mapping[str, object]:
     check = work.check(replication(target))
-    return {"message": check.evidence}
+    return {"message": f"{check.evidence}; {same.compare(work, target)}"}
+
+
+def compare_nodes(work: Work, target: MysqlTarget) -> Mapping[str, object]:
+    return {"message": same.compare(work, target)}
 
 
 def replication(target: MysqlTarget) -> Check:
@@ -117,6 +121,8 @@ def check_again(name: str, target: MysqlTarget, state: SessionState) -> Check | 
         return again
     if name == REPLICATION:
         return replication(target)
+    if (again := same.check_again(name, target, state) or nodes.check_again(name, target)) is not None:
+        return again
     for where, schema in ((LIVE, target.database), (STAGED, reach.names_of(target, state).stage)):
         if not name.startswith(f"{where}: "):
             continue

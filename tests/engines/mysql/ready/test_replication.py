@@ -141,12 +141,15 @@ def test_galera_is_recognised(start_server: Callable[..., Server], tmp_path: Pat
         f"--wsrep-provider-options=base_port={free_port()};gmcast.listen_addr=tcp://127.0.0.1:{free_port()}",
         "--wsrep-node-address=127.0.0.1",
         "--innodb-autoinc-lock-mode=2",
+        "--log-slave-updates=ON",
     )
-    until(lambda: facts_of(node).cluster == Cluster("Galera", 1, "Primary", primary=True), "it is primary")
+    until(lambda: (facts_of(node).cluster or Cluster("", 0, "", primary=False)).primary, "it is primary")
     facts = facts_of(node)
+    assert facts.cluster == Cluster("Galera", 1, "Primary", primary=True, limit=2147483647)
     dump = dump_of(node, tmp_path)
     check = asked(facts, INTENT, dump)[ask.CLUSTER]
-    assert check.verdict is Verdict.WARN
+    assert check.verdict is Verdict.FAIL
+    assert "not in InnoDB, and so not replicated, are b" in check.evidence
     assert "stops all members" in asked(facts, INTENT, replace(dump, tables=dump.tables[:1]))[ask.CLUSTER].evidence
     assert "Galera cluster" in logging_told(facts, INTENT)
     assert asked(facts, OFF, dump)[ask.CLUSTER].verdict is Verdict.FAIL
@@ -180,3 +183,24 @@ def test_gtids_of_a_dump_are_compared_with_the_servers_mode(mysql_server: Server
         server.sql(
             "SET GLOBAL gtid_mode = OFF_PERMISSIVE", "SET GLOBAL gtid_mode = ON_PERMISSIVE", "SET GLOBAL gtid_mode = ON"
         )
+
+
+def test_a_galera_cluster_in_which_members_would_differ_is_refused(mariadb_server: Server, tmp_path: Path) -> None:
+    cluster = Cluster("Galera", 3, "Primary", primary=True, others=("db2:3306", "db3:3306"))
+    facts = replace(facts_of(mariadb_server), cluster=cluster, log_updates=True)
+    dump = dump_of(mariadb_server, tmp_path)
+    fitting = replace(dump, tables=dump.tables[:1])
+    assert asked(facts, INTENT, fitting)[ask.CLUSTER].verdict is Verdict.OK
+
+    def refused(facts: ServerFacts = facts, dump: DumpFacts = fitting, intent: Intent = INTENT) -> str:
+        check = asked(facts, intent, dump)[ask.CLUSTER]
+        assert (check.verdict, bool(check.hint)) == (Verdict.FAIL, True), check
+        return check.evidence
+
+    assert "RSU" in refused(replace(facts, cluster=replace(cluster, shares=False)))
+    assert "log_slave_updates" in refused(replace(facts, log_updates=False))
+    assert "not in InnoDB" in refused(dump=dump)
+    assert "wsrep_max_ws_size" in refused(replace(facts, cluster=replace(cluster, limit=10)))
+    counting = replace(fitting, sequences=("tickets",))
+    assert "sequence" in refused(dump=counting)
+    assert asked(facts, replace(INTENT, staged=True), counting)[ask.CLUSTER].verdict is Verdict.WARN
