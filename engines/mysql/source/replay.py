@@ -50,6 +50,10 @@ _GONE: Final = 60.0  # seconds for which its receiver may be without a connectio
 _RATE: Final = 15.0  # seconds over which the rate is measured
 _DOMAINS: Final = 1 << 30  # MariaDB's GTID domains from here on are hardly anybody's
 _AGAIN: Final = "Load and replay again from the start (r), or undo (u)."
+_NOT_CRASH_SAFE: Final = (
+    "a MariaDB server killed in the instant in which the channel is made or removed may not start before its files are "
+    "removed: docs/replay.md"
+)
 _LOGIN_REFUSED: Final = (1045, 2061, 2059)
 
 Noted = Callable[[Changed | None], None]  # told before anything is changed on the server; None: it is set back
@@ -142,6 +146,7 @@ def shows(plan: ReplayPlan, reach: Reach) -> tuple[str, ...]:
         f"{told.stretch(plan)}: served to the target alone, at {reach.address}, as a replication source",
         f"the target pulls them over {line}, on channel {reach.channel}; its own appliers execute them{renamed}",
         "made before and taken away after it: the channel, and more appliers where the server has fewer than two",
+        *((_NOT_CRASH_SAFE,) if plan.flavour is Flavour.MARIADB else ()),
         *told.rest(plan),
     )
 
