@@ -94,7 +94,7 @@ def ask_of(client: Client) -> Ask | None:
 
 
 def test_a_restore_reaches_every_member_of_a_galera_cluster(nodes: tuple[Server, ...], tmp_path: Path) -> None:
-    _first, second, third = nodes
+    _, second, third = nodes
     world = world_on(tmp_path, nodes, 'method = "staged"', CODE)
     folder = up_to_the_bad_transaction(world)
     user = second.connection(world.schema)  # an application's, through another member

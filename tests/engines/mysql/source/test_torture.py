@@ -52,10 +52,12 @@ def free_port() -> int:
 def comes_up(server: Server) -> bool:
     """Start it. True: as docs/replay.md says of MariaDB, the connection's files had to be removed first."""
     server.begin()
-    until(
-        lambda: server.answers() or server.process is None or server.process.poll() is not None, "it is up or gone", 60
-    )
-    if server.answers():
+
+    def gone() -> bool:
+        return server.process is None or server.process.poll() is not None
+
+    until(lambda: gone() or server.answers(), "it is up, or gone", 60)
+    if not gone():
         return False
     assert server.flavour is Flavour.MARIADB
     assert "Failed to initialize multi master structures" in (server.folder / "log").read_text(errors="replace")
