@@ -38,18 +38,18 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
         server.sql(f"SET GLOBAL local_infile = {int(bulk)}")
         dump = Path(name) / "shop.sql"
         source = server.new_schema("shop")
-        _fill(server, source, rows)
+        fill(server, source, rows)
         own = ("--set-gtid-purged=OFF",) if flavour is Flavour.MYSQL else ()
         dump.write_bytes(server.dump("--single-transaction", *own, source))
         facts = read_facts(dump)
 
         def theirs() -> None:
-            _anew(server, "theirs")
+            anew(server, "theirs")
             server.script(dump.read_bytes(), "theirs")
 
         def ours() -> None:
-            _anew(server, "ours")
-            load(_job(server, dump, facts, source, bulk=bulk))
+            anew(server, "ours")
+            load(job_of(server, dump, facts, source, bulk=bulk))
 
         medians = in_turn({"reinstate": ours, "mysql": theirs}, rounds)
         _compare(server, facts)
@@ -75,18 +75,18 @@ def myloader(rows: int = ROWS, rounds: int = ROUNDS) -> Ratio:
         server.sql("SET GLOBAL local_infile = 1")
         dump, pieces = Path(name) / "shop.sql", Path(name) / "pieces"
         source = server.new_schema("shop")
-        _fill(server, source, rows)
+        fill(server, source, rows)
         dump.write_bytes(server.dump("--single-transaction", source))
         _mydumper(server, "mydumper", "--database", source, "--outputdir", str(pieces), "--chunk-filesize=64")
         facts = read_facts(dump)
 
         def theirs() -> None:
-            _anew(server, "theirs")
+            anew(server, "theirs")
             _mydumper(server, "myloader", "--database", "theirs", "--directory", str(pieces), "--enable-binlog")
 
         def ours() -> None:
-            _anew(server, "ours")
-            load(_job(server, dump, facts, source, bulk=True))
+            anew(server, "ours")
+            load(job_of(server, dump, facts, source, bulk=True))
 
         medians = in_turn({"reinstate": ours, "myloader": theirs}, rounds)
         _compare(server, facts)
@@ -123,7 +123,7 @@ ROOM = {
 }
 
 
-def _job(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: bool) -> Job:
+def job_of(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: bool) -> Job:
     rows = {table.name: table.rows for table in facts.tables}
     place = Place(socket=server.socket)  # as the client programs have it
     return Job(
@@ -138,11 +138,11 @@ def _job(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: boo
     )
 
 
-def _anew(server: Server, schema: str) -> None:
+def anew(server: Server, schema: str) -> None:
     server.sql(f"DROP DATABASE IF EXISTS {schema}", f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
 
 
-def _fill(server: Server, schema: str, rows: int) -> None:
+def fill(server: Server, schema: str, rows: int) -> None:
     for number in range(_TABLES):
         indexed = ("user_id", "at", "kind", "name")[: 2 + number % 3]
         indexes = ", ".join(f"KEY k{n} ({column})" for n, column in enumerate(indexed))
