@@ -50,6 +50,7 @@ class Cost:
     amount: int  # bytes, or backups
     seconds: float  # median
     memory: int  # bytes, at most
+    rounds: int
     bare: int  # bytes that the process had before it began, its modules above all
 
 
@@ -85,7 +86,7 @@ def ratios(what: str, unit: str, costs: Mapping[int, Cost], memory_aim: float = 
         each[max(costs)] / each[min(costs)],
         AIM,
         medians,
-        len(costs),
+        least.rounds,
         f"1x is {amount}; time for each, over 1x: {shares}",
     )
     yield Ratio(
@@ -93,7 +94,7 @@ def ratios(what: str, unit: str, costs: Mapping[int, Cost], memory_aim: float = 
         most.memory / least.memory,
         memory_aim,
         {},
-        len(costs),
+        least.rounds,
         f"at most: {told}; before it begins {size(least.bare)}",
     )
 
@@ -109,7 +110,7 @@ def _costs(amounts: Mapping[int, int], act: Callable[[int], Measured], rounds: i
 
 def _cost(amount: int, seen: Sequence[Measured]) -> Cost:
     seconds, memory, bare = zip(*seen, strict=True)
-    return Cost(amount, median(seconds), max(memory), min(bare))
+    return Cost(amount, median(seconds), max(memory), len(seen), min(bare))
 
 
 def alone(act: Callable[..., object], *arguments: object) -> Measured:

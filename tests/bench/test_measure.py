@@ -98,7 +98,11 @@ def test_a_limited_line_gives_each_connection_or_all_of_them_so_much() -> None:
 
 
 def test_growth_is_the_cost_of_each_at_the_largest_over_the_smallest() -> None:
-    costs = {1: growth.Cost(100, 1.0, 50, 40), 4: growth.Cost(400, 4.4, 55, 40), 16: growth.Cost(1600, 24.0, 60, 40)}
+    costs = {
+        1: growth.Cost(100, 1.0, 50, 3, 40),
+        4: growth.Cost(400, 4.4, 55, 3, 40),
+        16: growth.Cost(1600, 24.0, 60, 3, 40),
+    }
     time, memory = growth.ratios("load", "bytes", costs)
     assert (time.name, time.value) == ("growth-load-time", pytest.approx(1.5))
     assert (memory.name, memory.value) == ("growth-load-memory", pytest.approx(1.2))
