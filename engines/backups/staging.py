@@ -24,10 +24,10 @@ from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmea
 from engines.spent import Spent
 from engines.text import drawable, size
 
-CONNECTIONS = 4  # for a file: more would make a disk seek
+_FROM_A_FILE = 4  # for a file: more would make a disk seek
 # Services limit what a connection gets. Amazon S3's user guide ("Optimizing performance", horizontal scaling) has about
 # 15 fill a line of 10 Gb/s; on a longer way it takes more.
-_TO_A_BUCKET = 20
+_FROM_A_BUCKET = 20
 _PARTS = (2 << 20, 16 << 20)  # bytes in one range, at least and at most: few requests, and little to fetch again
 _ROUNDS = 4  # parts for each connection, at least: at the end most would wait for the last
 SPARE = 16 << 20  # bytes that stay free
@@ -69,7 +69,7 @@ def stage(
     """
     name = _file_name(place)
     if connections is None:
-        connections = _TO_A_BUCKET if isinstance(place, ObjectAt) else CONNECTIONS
+        connections = _FROM_A_BUCKET if isinstance(place, ObjectAt) else _FROM_A_FILE
     digests = _Digests(expected)
     with _writing(place, into), _opened(into) as folder, source(place, connections) as found:
         wanted = State(found.identity, place.size, part or part_for(place.size))
@@ -82,7 +82,7 @@ def stage(
 
 def part_for(size: int) -> int:
     """Bytes in a part of a backup of so many. It depends on nothing else: a later run goes on with the same parts."""
-    fair = -(-size // (_TO_A_BUCKET * _ROUNDS) // (1 << 20)) << 20
+    fair = -(-size // (_FROM_A_BUCKET * _ROUNDS) // (1 << 20)) << 20
     return min(max(fair, _PARTS[0]), _PARTS[1])
 
 

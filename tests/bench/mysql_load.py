@@ -16,7 +16,7 @@ from pathlib import Path
 from engines.mysql.connect import Place
 from engines.mysql.dumps.facts import DumpFacts, read_facts
 from engines.mysql.flavour import Flavour
-from engines.mysql.load.loader import Job, load
+from engines.mysql.load.loader import Hooks, Job, load
 from engines.mysql.load.workers import fitting
 from engines.text import size
 from tests.bench.measure import Ratio, in_turn
@@ -42,6 +42,7 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
         own = ("--set-gtid-purged=OFF",) if flavour is Flavour.MYSQL else ()
         dump.write_bytes(server.dump("--single-transaction", *own, source))
         facts = read_facts(dump)
+        said: list[str] = []
 
         def theirs() -> None:
             anew(server, "theirs")
@@ -49,14 +50,14 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
 
         def ours() -> None:
             anew(server, "ours")
-            load(job_of(server, dump, facts, source, bulk=bulk))
+            load(job_of(server, dump, facts, source, bulk=bulk), Hooks(say=said.append))
 
         medians = in_turn({"reinstate": ours, "mysql": theirs}, rounds)
         _compare(server, facts)
     kind = "load" if bulk else "load-insert"
     value = medians["mysql"] / medians["reinstate"]
     aim = _AIMS.get((flavour, bulk), _INSERT_AIM)
-    on = f"{size(facts.size)}, {facts.rows} rows in {len(facts.tables)} tables"
+    on = f"{size(facts.size)}, {facts.rows} rows in {len(facts.tables)} tables; ours, {said[-1]}"
     return Ratio(f"{flavour}-{kind}", value, aim, medians, rounds, on, more_is_better=True)
 
 
