@@ -12,7 +12,7 @@ from engines.backups import bucket, catalogue
 from engines.backups.catalogue import Catalogue, Kind, Status, no_listing
 from engines.backups.checksums import Digest, shown
 from engines.backups.places import BucketFolder, Location, Place
-from engines.backups.staging import CONNECTIONS, PART, Staged, stage
+from engines.backups.staging import Staged, stage
 from engines.hooks import At, Progress, Say, Stop, never, nowhere, silent, unmeasured
 
 LOGS = "*.[0-9][0-9][0-9][0-9][0-9][0-9]*"  # binlog.000123, and packed ones: binlog.000123.gz
@@ -78,8 +78,8 @@ def fetch_listed(
     logs: Sequence[ListedLog],
     into: Path,
     *,
-    connections: int = CONNECTIONS,
-    part: int = PART,
+    connections: int | None = None,
+    part: int | None = None,
     say: Say = silent,
     progress: Progress = unmeasured,
     stop: Stop = never,

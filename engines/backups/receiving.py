@@ -6,9 +6,11 @@ import os
 import threading
 from contextlib import closing
 from queue import Empty, SimpleQueue
+from time import perf_counter
 
 from engines.backups.parts import State
 from engines.backups.sources import Source, steadily
+from engines.spent import Spent
 
 _ASKED_EVERY = 0.1  # seconds that a part is waited for before the caller looks whether it should stop
 
@@ -16,8 +18,11 @@ _ASKED_EVERY = 0.1  # seconds that a part is waited for before the caller looks 
 class Receiving:
     """Threads that fetch parts, first ones first, and write them to their place."""
 
-    def __init__(self, state: State, descriptor: int, found: Source, left: list[int], connections: int) -> None:
+    def __init__(
+        self, state: State, descriptor: int, found: Source, left: list[int], connections: int, spent: Spent
+    ) -> None:
         self._state = state
+        self._spent = spent  # on `download` and `disk`
         self._descriptor = descriptor
         self._found = found
         self._left: SimpleQueue[int] = SimpleQueue()
@@ -27,6 +32,7 @@ class Receiving:
         self._ended = threading.Event()
         count = max(1, min(connections, len(left)))
         self._bytes = [0] * count
+        self._wrote = [0.0] * count  # seconds
         self._threads = [threading.Thread(target=self._work, args=(one,), name=f"stage-{one}") for one in range(count)]
         for thread in self._threads:
             thread.start()
@@ -64,7 +70,7 @@ class Receiving:
         try:
             while not self._ended.is_set():
                 number = self._left.get_nowait()
-                if self._fetch(one, number):
+                if self._timed(one, number):
                     self._done.put(number)
         except Empty:
             return
@@ -72,16 +78,27 @@ class Receiving:
             self._ended.set()
             self._done.put(error)
 
+    def _timed(self, one: int, number: int) -> bool:
+        begun, wrote = perf_counter(), self._wrote[one]
+        try:
+            return self._fetch(one, number)
+        finally:
+            disk = self._wrote[one] - wrote
+            self._spent.add("disk", disk, len(self._threads))
+            self._spent.add("download", perf_counter() - begun - disk, len(self._threads))
+
     def _fetch(self, one: int, number: int) -> bool:
         position, end = self._state.bounds(number)
         with closing(steadily(self._found, position, end, self._ended.wait)) as pieces:
             for piece in pieces:
                 view = memoryview(piece)
+                begun = perf_counter()
                 while view:
                     written = os.pwrite(self._descriptor, view, position)
                     view = view[written:]
                     position += written
                     self._bytes[one] += written
+                self._wrote[one] += perf_counter() - begun
                 if self._ended.is_set():
                     return position == end
         return position == end

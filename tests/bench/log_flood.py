@@ -10,6 +10,8 @@ import asyncio
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from subprocess import Popen
@@ -29,7 +31,7 @@ LINES = 1_000_000
 KEYS = 100  # while nothing is logged
 _UP, _END = "\x1b[A", "\x1b[F"
 _SAID, _DONE = 1000, "all is said"
-_PACE = 50_000  # lines a second
+PACE = 50_000  # lines a second
 # Says a little, waits for `go`, says the lines, tells so in `said`, and waits until it is ended.
 _NOISY = """
 import pathlib, sys, time
@@ -54,12 +56,37 @@ while True:
 
 
 def run(lines: int = LINES, keys: int = KEYS) -> Ratio:
+    with noisy_session(lines, PACE) as (terminal, here):
+        before = peak(terminal.pid)
+        idle = [there_and_back(terminal) for _ in range(keys // 2)]
+        (here / "go").touch()
+        began = perf_counter()
+        flood = []
+        while not (here / "said").exists():
+            flood.append(there_and_back(terminal))
+        took = perf_counter() - began
+        after = peak(terminal.pid)
+    quiet, loud = [one for pair in idle for one in pair], [one for pair in flood for one in pair]
+    medians = {"in the flood": median(loud), "idle": median(quiet)}
+    on = (
+        f"95th percentile {p95(loud):.3f} s and {p95(quiet):.3f} s, slowest in the flood {max(loud):.3f} s; "
+        f"{count(lines)} lines in {took:.1f} s; the console's memory at most {size(before)} before, {size(after)} after"
+    )
+    return Ratio("log-flood", p95(loud) / p95(quiet), AIM, medians, len(loud), on)
+
+
+@contextmanager
+def noisy_session(lines: int, pace: int, screen: tuple[int, int] = (120, 40)) -> Iterator[tuple[PseudoTerminal, Path]]:
+    """A console on a step that says `lines`, `pace` a second, once `go` is in the folder; then `said` is in it.
+
+    The log is on the screen, and followed. The step goes on, in silence, until the session is ended here.
+    """
     with tempfile.TemporaryDirectory(prefix="reinstate-bench-") as name:
         world = build(Path(name))
         noisy = world.folder / "noisy.py"
         noisy.write_text(_NOISY.format(said=_SAID))
         config = world.folder / "reinstate.toml"
-        step = f'maintenance_on = ["{sys.executable}", "{noisy}", "{lines}", "{_PACE}"]'
+        step = f'maintenance_on = ["{sys.executable}", "{noisy}", "{lines}", "{pace}"]'
         config.write_text(config.read_text().replace('maintenance_on = ["touch", "down"]', step))
         session = new_session(world)
         runner = start_runner(session)
@@ -70,29 +97,14 @@ def run(lines: int = LINES, keys: int = KEYS) -> Ratio:
             until(lambda: world.down.exists() or runner.poll() is not None, "the step has begun")
             assert runner.poll() is None, (session / "runner.log").read_text()[-3000:]
             attach = python("-m", "tui.cli", "--config", str(config), "attach")
-            with PseudoTerminal(attach, (120, 40)) as terminal:
+            with PseudoTerminal(attach, screen) as terminal:
                 terminal.sees("Maintenance mode on")
                 terminal.press("l", "following")
-                before = peak(terminal.pid)
-                idle = [_there_and_back(terminal) for _ in range(keys // 2)]
-                (world.folder / "app" / "go").touch()
-                began = perf_counter()
-                flood = []
-                while not (world.folder / "app" / "said").exists():
-                    flood.append(_there_and_back(terminal))
-                took = perf_counter() - began
-                after = peak(terminal.pid)
+                yield terminal, world.folder / "app"
         finally:
             over.set()
             runner.terminate()
             people.join()
-    quiet, loud = [one for pair in idle for one in pair], [one for pair in flood for one in pair]
-    medians = {"in the flood": median(loud), "idle": median(quiet)}
-    on = (
-        f"95th percentile {p95(loud):.3f} s and {p95(quiet):.3f} s, slowest in the flood {max(loud):.3f} s; "
-        f"{count(lines)} lines in {took:.1f} s; the console's memory at most {size(before)} before, {size(after)} after"
-    )
-    return Ratio("log-flood", p95(loud) / p95(quiet), AIM, medians, len(loud), on)
 
 
 def _say_yes(session: Path, runner: Popen[bytes], over: threading.Event) -> None:
@@ -103,5 +115,6 @@ def _say_yes(session: Path, runner: Popen[bytes], over: threading.Event) -> None
             raise
 
 
-def _there_and_back(terminal: PseudoTerminal) -> tuple[float, float]:
+def there_and_back(terminal: PseudoTerminal) -> tuple[float, float]:
+    """Seconds of two keys: away from the log's end, and back to it."""
     return terminal.press(_UP, "End follows ·"), terminal.press(_END, "following")

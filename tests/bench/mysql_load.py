@@ -16,7 +16,7 @@ from pathlib import Path
 from engines.mysql.connect import Place
 from engines.mysql.dumps.facts import DumpFacts, read_facts
 from engines.mysql.flavour import Flavour
-from engines.mysql.load.loader import Job, load
+from engines.mysql.load.loader import Hooks, Job, load
 from engines.mysql.load.workers import fitting
 from engines.text import size
 from tests.bench.measure import Ratio, in_turn
@@ -38,25 +38,26 @@ def run(flavour: Flavour, *, bulk: bool, rows: int = ROWS, rounds: int = ROUNDS)
         server.sql(f"SET GLOBAL local_infile = {int(bulk)}")
         dump = Path(name) / "shop.sql"
         source = server.new_schema("shop")
-        _fill(server, source, rows)
+        fill(server, source, rows)
         own = ("--set-gtid-purged=OFF",) if flavour is Flavour.MYSQL else ()
         dump.write_bytes(server.dump("--single-transaction", *own, source))
         facts = read_facts(dump)
+        said: list[str] = []
 
         def theirs() -> None:
-            _anew(server, "theirs")
+            anew(server, "theirs")
             server.script(dump.read_bytes(), "theirs")
 
         def ours() -> None:
-            _anew(server, "ours")
-            load(_job(server, dump, facts, source, bulk=bulk))
+            anew(server, "ours")
+            load(job_of(server, dump, facts, source, bulk=bulk), Hooks(say=said.append))
 
         medians = in_turn({"reinstate": ours, "mysql": theirs}, rounds)
         _compare(server, facts)
     kind = "load" if bulk else "load-insert"
     value = medians["mysql"] / medians["reinstate"]
     aim = _AIMS.get((flavour, bulk), _INSERT_AIM)
-    on = f"{size(facts.size)}, {facts.rows} rows in {len(facts.tables)} tables"
+    on = f"{size(facts.size)}, {facts.rows} rows in {len(facts.tables)} tables; ours, {said[-1]}"
     return Ratio(f"{flavour}-{kind}", value, aim, medians, rounds, on, more_is_better=True)
 
 
@@ -75,18 +76,18 @@ def myloader(rows: int = ROWS, rounds: int = ROUNDS) -> Ratio:
         server.sql("SET GLOBAL local_infile = 1")
         dump, pieces = Path(name) / "shop.sql", Path(name) / "pieces"
         source = server.new_schema("shop")
-        _fill(server, source, rows)
+        fill(server, source, rows)
         dump.write_bytes(server.dump("--single-transaction", source))
         _mydumper(server, "mydumper", "--database", source, "--outputdir", str(pieces), "--chunk-filesize=64")
         facts = read_facts(dump)
 
         def theirs() -> None:
-            _anew(server, "theirs")
+            anew(server, "theirs")
             _mydumper(server, "myloader", "--database", "theirs", "--directory", str(pieces), "--enable-binlog")
 
         def ours() -> None:
-            _anew(server, "ours")
-            load(_job(server, dump, facts, source, bulk=True))
+            anew(server, "ours")
+            load(job_of(server, dump, facts, source, bulk=True))
 
         medians = in_turn({"reinstate": ours, "myloader": theirs}, rounds)
         _compare(server, facts)
@@ -123,7 +124,7 @@ ROOM = {
 }
 
 
-def _job(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: bool) -> Job:
+def job_of(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: bool) -> Job:
     rows = {table.name: table.rows for table in facts.tables}
     place = Place(socket=server.socket)  # as the client programs have it
     return Job(
@@ -138,11 +139,11 @@ def _job(server: Server, dump: Path, facts: DumpFacts, source: str, *, bulk: boo
     )
 
 
-def _anew(server: Server, schema: str) -> None:
+def anew(server: Server, schema: str) -> None:
     server.sql(f"DROP DATABASE IF EXISTS {schema}", f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
 
 
-def _fill(server: Server, schema: str, rows: int) -> None:
+def fill(server: Server, schema: str, rows: int) -> None:
     for number in range(_TABLES):
         indexed = ("user_id", "at", "kind", "name")[: 2 + number % 3]
         indexes = ", ".join(f"KEY k{n} ({column})" for n, column in enumerate(indexed))

@@ -34,6 +34,7 @@ class PseudoTerminal:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self._came = b""  # since the last key
+        self.received = 0  # bytes since the start, with their controls: what an SSH line would carry
         self.since = perf_counter()  # the start, or the last key
         # A terminal of its own, in which neither the bench's settings nor a colour of its terminal play a part.
         clean = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LOGNAME") if name in os.environ}
@@ -86,6 +87,13 @@ class PseudoTerminal:
                     f"{wanted!r} did not come within {LONGEST:g} s; what came last: {self.text[-2000:]!r}"
                 )
 
+    def watch(self, seconds: float) -> None:
+        """Takes what comes for so long, as somebody who looks on."""
+        until = perf_counter() + seconds
+        while (left := until - perf_counter()) > 0:
+            self._came = b""
+            self._read(left)
+
     def stands_still(self, seconds: float = 0.05) -> None:
         """Waits until nothing has come for so long: a hand does not press the next key before."""
         while self._read(seconds):
@@ -110,6 +118,7 @@ class PseudoTerminal:
         except OSError:  # EIO: the program is gone
             return False
         self._came += more
+        self.received += len(more)
         return bool(more)
 
 

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
-from tests.bench import catalogue, console_ready, log_flood, sqlite_checksum, sqlite_restore, startup
+from tests.bench import (
+    catalogue,
+    console_load,
+    console_ready,
+    growth,
+    log_flood,
+    sqlite_checksum,
+    sqlite_restore,
+    startup,
+)
 from tests.bench.__main__ import BENCHES, main
+from tests.bench.limited_bucket import Limit
 from tests.bench.measure import Ratio, in_turn, keep
 
 RATIO = Ratio("sqlite-checksum", 0.2, 0.35, {"reinstate": 1.0, "sha256sum -c": 5.0}, 5, "12 copies")
@@ -69,6 +81,38 @@ def test_keys_are_answered_while_a_step_floods_its_log() -> None:
     ratio = log_flood.run(lines=20_000, keys=4)
     assert ratio.value > 0
     assert "20 000 lines" in ratio.on
+
+
+def test_a_soak_tells_how_memory_grew_and_a_line_its_bytes() -> None:
+    ratio = console_load.soak(seconds=3, pace=1000)
+    assert 0.5 < ratio.value < 2
+    assert "memory" in ratio.on
+
+
+def test_a_limited_line_gives_each_connection_or_all_of_them_so_much() -> None:
+    begun = perf_counter()
+    limit = Limit(1_000_000)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: limit.wait_for(100_000), range(4)))
+    assert perf_counter() - begun >= 0.3
+
+
+def test_growth_is_the_cost_of_each_at_the_largest_over_the_smallest() -> None:
+    costs = {
+        1: growth.Cost(100, 1.0, 50, 3, 40),
+        4: growth.Cost(400, 4.4, 55, 3, 40),
+        16: growth.Cost(1600, 24.0, 60, 3, 40),
+    }
+    time, memory = growth.ratios("load", "bytes", costs)
+    assert (time.name, memory.name) == ("growth-load-time", "growth-load-memory")
+    assert (time.value, memory.value) == pytest.approx((1.5, 1.2))
+    assert "1x 1.00, 4x 1.10, 16x 1.50" in time.on
+
+
+def test_a_cost_is_measured_in_a_process_of_its_own() -> None:
+    seconds, most, bare = growth.alone(bytearray, 200_000_000)
+    assert seconds > 0
+    assert most - bare > 150_000_000
 
 
 def test_the_table_of_benches_has_each_one() -> None:

@@ -20,8 +20,9 @@ ACCESS, SECRET, REGION = "AKIATESTTESTTESTTEST", "canary/s3+secret", "eu-west-3"
 
 # The port is chosen by the kernel and told on standard output; the parent's end ends the server.
 _SERVE = """
-import sys
+import logging, sys
 from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)

@@ -29,6 +29,7 @@ from engines.mysql.dumps.tables import parse_table
 from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.load.shapes import Shape, Way, of_unknown, shape
 from engines.mysql.load.workers import Filling, Settings, Trouble, Workers
+from engines.spent import Spent
 from engines.text import count, drawable, duration, size
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def load(job: Job, hooks: Hooks | None = None) -> Loaded:
         loading.close()
     told = Loaded(len(loading.complete), loading.rows, time.monotonic() - begun, loading.bulk, tuple(loading.again))
     hooks.say(f"loaded {count(told.tables)} tables, {count(told.rows)} rows in {duration(told.seconds)}")
+    hooks.say(str(loading.spent))
     return told
 
 
@@ -130,8 +132,10 @@ class _Loading:
         self._foreign: list[Shape] = []
         self._told = 0.0
         self._dump: Opened | None = None
+        self.spent = Spent("read", "send", "server", "indexes")
+        self._elsewhere = 0.0  # seconds of the reader's in which it did not read
         self._main = self._connect()
-        self._workers = Workers(job.connections, self._connect)
+        self._workers = Workers(job.connections, self._connect, self.spent)
 
     @property
     def rows(self) -> int:
@@ -168,6 +172,13 @@ class _Loading:
     # -- the pass over the dump ---------------------------------------------------------------------------
 
     def run(self) -> None:
+        begun = time.perf_counter()
+        try:
+            self._pass()
+        finally:
+            self.spent.add("read", time.perf_counter() - begun - self._elsewhere - self._workers.held)
+
+    def _pass(self) -> None:
         _clear_code(self._main, self.job.schema, self.job.rows)
         with opened(self.job.dump, self.job.entry) as dump:
             self._dump = dump
@@ -283,6 +294,7 @@ class _Loading:
     def _execute(self, text: bytes, what: str) -> None:
         import pymysql
 
+        begun = time.perf_counter()
         try:
             self._main.query(text)
         except pymysql.err.MySQLError as error:
@@ -292,6 +304,10 @@ class _Loading:
             elif code_of(error) in FULL:
                 hint = f"{ROOM} Then try again (r), or undo (u)."
             raise RestoreError(f"{what[0].upper()}{what[1:]} failed: {meaning(error)}.", hint) from None
+        finally:
+            took = time.perf_counter() - begun
+            self._elsewhere += took
+            self.spent.add("server", took)
 
     # -- settling tables ----------------------------------------------------------------------------------
 
@@ -326,7 +342,9 @@ class _Loading:
         """Wait until every table that was begun is complete; what can be put right is done once more."""
         self._end_rows()
         for attempt in range(1, _ATTEMPTS + 1):
+            begun = time.perf_counter()
             trouble = self._workers.settle(self._wait)
+            self._elsewhere += time.perf_counter() - begun
             self._announce()
             if trouble is None:
                 return

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING
 
 from engines.errors import RestoreError
@@ -21,6 +22,7 @@ from engines.mysql.dumps.statements import Insert
 from engines.mysql.errors import FULL, ROOM, meaning
 from engines.mysql.load.shapes import Shape, Way, fits_bulk, load_statement
 from engines.mysql.load.wire import load_local, send_query
+from engines.spent import Spent
 from engines.text import count, size
 
 if TYPE_CHECKING:
@@ -113,8 +115,10 @@ def fitting() -> int:
 
 
 class Workers:
-    def __init__(self, number: int, connect: Callable[[], Connection[Cursor]]) -> None:
+    def __init__(self, number: int, connect: Callable[[], Connection[Cursor]], spent: Spent) -> None:
         self._connect = connect
+        self._spent = spent  # on `send`, `server` and `indexes`
+        self.held = 0.0  # seconds that the reader waited, because the rows before were not taken yet
         self._lock = threading.Condition()
         self._ready: deque[_Work] = deque()
         self._lanes: set[str] = set()  # of which somebody does something now
@@ -237,12 +241,18 @@ class Workers:
 
     def _put(self, bundle: _Bundle, part: _Start | bytes, charge: int, tick: Callable[[], None]) -> None:
         with self._lock:
-            while self._waiting >= _AHEAD and self._trouble is None:
-                if not self._lock.wait(_TICK):
-                    tick()  # a stop is heard also while the server is slow
+            if self._waiting >= _AHEAD:
+                self._hold(tick)
             self._waiting += charge
         bundle.given += charge
         bundle.parts.put(part)
+
+    def _hold(self, tick: Callable[[], None]) -> None:
+        begun = perf_counter()
+        while self._waiting >= _AHEAD and self._trouble is None:
+            if not self._lock.wait(_TICK):
+                tick()  # a stop is heard also while the server is slow
+        self.held += perf_counter() - begun
 
     # -- the workers' side ----------------------------------------------------------------------------------
 
@@ -266,6 +276,14 @@ class Workers:
             before, self._waiting = self._waiting, self._waiting - charge
             if before >= _AHEAD > self._waiting:
                 self._lock.notify_all()
+
+    def spent(self, work: _Work, seconds: float, own: float, awaited: float) -> None:
+        """A worker had it for so long: computed itself, waited for the reader, and for the server the rest."""
+        if isinstance(work, _Build):
+            self._spent.add("indexes", seconds, self._number)
+            return
+        self._spent.add("send", own, self._number)
+        self._spent.add("server", seconds - own - awaited, self._number)
 
     def came_in(self, filling: Filling, rows: int) -> None:
         with self._lock:
@@ -369,6 +387,7 @@ class _Worker:
         import pymysql
 
         parts = _Parts(self._workers, work) if isinstance(work, _Bundle) else None
+        begun, own = perf_counter(), thread_time()
         try:
             if self._workers.trouble is not None:
                 return  # the reader must not wait for a worker that takes nothing
@@ -387,6 +406,8 @@ class _Worker:
         finally:
             if parts is not None:
                 parts.drain()
+            awaited = parts.awaited if parts else 0.0
+            self._workers.spent(work, perf_counter() - begun, thread_time() - own, awaited)
 
     def _meaning(self, error: Exception, work: _Work, parts: _Parts | None) -> Trouble:
         """What an error means. A server that gets more than it takes hangs up, most often without a word.
@@ -441,6 +462,7 @@ class _Parts:
         self.bundle = bundle
         self.start = 0  # of the statement under way in the dump
         self.bulk = False
+        self.awaited = 0.0  # seconds in which the reader had nothing for it
         self._workers = workers
         self._ended = False
         self._next: _Start | None = None
@@ -455,7 +477,7 @@ class _Parts:
     def rows(self) -> Iterator[bytes]:
         """Those of the statement under way. Asked for the next piece, the one before is sent."""
         while not self._ended:
-            part = self.bundle.parts.get()
+            part = self._part()
             if part is None:
                 self._ended = True
                 if self.bundle.cut:
@@ -468,10 +490,18 @@ class _Parts:
             yield part
             self._workers.taken(len(part))
 
+    def _part(self) -> _Start | bytes | None:
+        if not self.bundle.parts.empty():
+            return self.bundle.parts.get()
+        begun = perf_counter()
+        part = self.bundle.parts.get()
+        self.awaited += perf_counter() - begun
+        return part
+
     def drain(self) -> None:
         """Go past what is left."""
         while not self._ended:
-            part = self.bundle.parts.get()
+            part = self._part()
             self._ended = part is None
             if part is not None:
                 self._workers.taken(_STATEMENT if isinstance(part, _Start) else len(part))

@@ -20,7 +20,7 @@ from engines.backups import catalogue, parts, sources, staging
 from engines.backups.checksums import Digest
 from engines.backups.places import FileAt, ObjectAt, Place
 from engines.backups.receiving import Receiving
-from engines.backups.staging import Staged, stage
+from engines.backups.staging import Staged, part_for, stage
 from engines.errors import Refused, RestoreError, UsageError
 from tests.engines.backups.folder import fill, only
 from tests.engines.backups.objects import Bucket, fresh_name, sha256
@@ -160,6 +160,21 @@ def test_one_that_is_replaced_while_it_is_staged(
     assert list(into.iterdir()) == []
 
 
+def test_where_the_time_went_is_told_last(source: Source, tmp_path: Path) -> None:
+    lines: list[str] = []
+    stage(source.place, tmp_path / "staging", DIGEST, part=SMALL, say=lines.append)
+    parts_of_it = lines[-1].removeprefix("time: ").split(", ")
+    assert [part.split()[0] for part in parts_of_it] == ["download", "hash", "disk"]
+
+
+@pytest.mark.parametrize(
+    ("size", "part"),
+    [(1, 2 << 20), (160 << 20, 2 << 20), ((160 << 20) + 1, 3 << 20), (320 << 20, 4 << 20), (1 << 40, 16 << 20)],
+)
+def test_each_connection_has_several_parts_where_there_is_enough(size: int, part: int) -> None:
+    assert part_for(size) == part
+
+
 def test_a_finished_copy_is_hashed_and_used_again(source: Source, tmp_path: Path) -> None:
     into = tmp_path / "staging"
     first = stage(source.place, into, DIGEST, part=SMALL)
@@ -211,7 +226,7 @@ def test_what_was_begun_of_another_version_is_not_kept(source: Source, tmp_path:
     state.write_text(state.read_text().replace('"size"', '"sizes"'))  # as one of another version of Reinstate
     lines: list[str] = []
     assert_staged(stage(source.place, into, DIGEST, part=SMALL, say=lines.append), into)
-    assert lines == []
+    assert [line for line in lines if not line.startswith("time: ")] == []
 
 
 def test_a_line_that_breaks_goes_on_where_it_was(bucket: Bucket, proxy: Proxy, tmp_path: Path) -> None:

@@ -129,6 +129,17 @@ def test_a_default_that_a_strict_mode_refuses_does_not_keep_an_index_from_being_
     assert content(server, job.schema) == content(server, source)
 
 
+@pytest.mark.parametrize("bulk", [True, False], ids=["load-data", "insert"])
+def test_where_the_time_went_is_told_last(server: Server, bulk: bool, tmp_path: Path) -> None:
+    dump, source, _rows = filled(server, tmp_path)
+    lines: list[str] = []
+    load(job_for(server, dump, source, bulk=bulk), Hooks(say=lines.append))
+    assert lines[-1].startswith("time: ")
+    parts = [part.split() for part in lines[-1].removeprefix("time: ").split(", ")]
+    assert [part[0] for part in parts] == ["read", "send", "server", "indexes"]
+    assert 97 <= sum(int(part[-2]) for part in parts) <= 103  # "under 1 %" among them
+
+
 def test_a_latin1_dump_keeps_its_letters(server: Server, tmp_path: Path) -> None:
     source = server.new_schema("shop")
     server.script(
