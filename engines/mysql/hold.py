@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 64  # characters that MySQL takes for a lock's name
 _WAIT = 31_536_000  # seconds that the server waits for an idle connection: the most that both servers take
+_ENDING = 2  # seconds that the server may take to free the lock of a connection that has just ended
 _TIMEOUT = 10.0  # seconds that the server has for an answer
 
 
@@ -65,7 +66,7 @@ def hold(place: Place, login: Login, schema: str) -> Iterator[Hold]:
     connection = connect(place, login, timeout=_TIMEOUT)
     try:
         rows_of(connection, f"SET SESSION wait_timeout = {_WAIT}")
-        taken = value_of(connection, "SELECT GET_LOCK(%s, 0)", (name,))
+        taken = value_of(connection, "SELECT GET_LOCK(%s, %s)", (name, _ENDING))
         if taken != 1:
             raise _taken(connection, name, schema)
         yield Hold(connection, name)
