@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -282,7 +283,8 @@ def template(build: Build) -> Path:
     version = subprocess.run(
         (build.program("mysqld"), "--no-defaults", "--version"), capture_output=True, text=True, check=True
     ).stdout
-    told = next((word for word in version.replace("-", " ").split() if word[:1].isdigit()), "")
+    found = re.search(r"\bVer (\d[\d.]*)", version)  # it begins with the program's path, which may have numbers too
+    told = found[1] if found else ""
     assert told.startswith(build.expected), f"{build.name} is wanted, and this is there: {version}"
     HOME.mkdir(exist_ok=True)
     made = HOME / f"data-{build.name}-{told}"
