@@ -14,7 +14,7 @@ from tests.engines.recipes.mysql_world import programs_of
 from tests.engines.recipes.test_mysql_kills import PULLED, whole
 from tests.servers.databases import Server, build_of, running
 
-CASES = ((Flavour.MYSQL, "in-place"), (Flavour.MYSQL, "staged"), (Flavour.MARIADB, "in-place"))
+CASES = ((Flavour.MYSQL, "staged"), (Flavour.MARIADB, "in-place"))  # the others: torture, test_mysql_kills
 
 
 def replayed(ground: Ground) -> str:

@@ -75,7 +75,10 @@ def test_without_the_right_the_client_is_taken_and_the_reason_said(server: Serve
     assert left_behind(server) == ()
 
 
-def test_where_the_server_does_not_reach_this_machine_that_is_said_in_time(server: Server, tmp_path: Path) -> None:
+def test_where_the_server_does_not_reach_this_machine_that_is_said_in_time(
+    mysql_server: Server, tmp_path: Path
+) -> None:
+    server = mysql_server
     source = Source(server, server.new_schema("shop"), tmp_path)
     plan = written(source)
     lost = replace(here(), address="127.0.0.9")  # nobody listens there
