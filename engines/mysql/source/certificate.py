@@ -11,9 +11,6 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -25,35 +22,20 @@ _VALID: Final = timedelta(days=30)
 _BEFORE: Final = timedelta(days=1)  # the target's clock may be behind
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """Where the two files are. Both go with the context that made them."""
+def made_context(folder: Path) -> ssl.SSLContext:
+    """What a source needs to speak TLS 1.2 or later, with a new key and its certificate.
 
-    certificate: Path  # PEM; its own CA
-    key: Path  # PEM, mode 0600
-
-
-@contextmanager
-def made_certificate(folder: Path) -> Iterator[Certificate]:
-    """A new key and its certificate in a private folder, removed after. Raises RestoreError."""
-    name = f"source-{secrets.token_hex(4)}"
-    made = Certificate(folder / f"{name}.crt", folder / f"{name}.key")
-    certificate, key = _pair()
-    try:
-        _write(made.key, key)
-        _write(made.certificate, certificate)
-        yield made
-    finally:
-        made.key.unlink(missing_ok=True)
-        made.certificate.unlink(missing_ok=True)
-
-
-def context_of(certificate: Certificate) -> ssl.SSLContext:
-    """What a source needs to speak TLS 1.2 or later."""
+    Both are in the private folder, mode 0600, for the moment in which they are read. Raises RestoreError.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.num_tickets = 0  # nobody comes back to a session
-    context.load_cert_chain(certificate.certificate, certificate.key)
+    path = folder / f"source-{secrets.token_hex(4)}.pem"
+    try:
+        _write(path, b"".join(_pair()))
+        context.load_cert_chain(path)
+    finally:
+        path.unlink(missing_ok=True)
     return context
 
 

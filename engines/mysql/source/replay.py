@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,7 +30,7 @@ from engines.mysql.replay import told
 from engines.mysql.replay.plan import ReplayPlan
 from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
 from engines.mysql.source import channel
-from engines.mysql.source.certificate import made_certificate
+from engines.mysql.source.certificate import made_context
 from engines.mysql.source.channel import Changed, Standing, Wiring
 from engines.mysql.source.fit import against
 from engines.mysql.source.serving import Credentials, Events, Identity, Source, made_credentials, serving
@@ -183,12 +183,10 @@ def _serving(
         version: Version = log.format.version
     credentials = made_credentials()
     identity = Identity(version, number, str(uuid4()))
-    with (
-        made_certificate(private) if reach.encrypted else nullcontext() as tls,
-        serving(
-            identity, credentials, events, bind=reach.bind, allowed=reach.allowed, tls=tls, say=say, port=reach.port
-        ) as source,
-    ):
+    tls = made_context(private) if reach.encrypted else None
+    with serving(
+        identity, credentials, events, bind=reach.bind, allowed=reach.allowed, tls=tls, say=say, port=reach.port
+    ) as source:
         yield source, credentials
 
 

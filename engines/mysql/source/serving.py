@@ -19,13 +19,12 @@ from typing import Final
 from engines.errors import RestoreError
 from engines.hooks import Say
 from engines.mysql.source.answers import Identity
-from engines.mysql.source.certificate import Certificate, context_of
 from engines.mysql.source.conversation import Conversation, Events
 from engines.mysql.source.line import Line
 from engines.mysql.source.login import Credentials, made_credentials
 from engines.text import drawable
 
-__all__ = ["Certificate", "Credentials", "Events", "Identity", "Source", "made_credentials", "serving"]
+__all__ = ["Credentials", "Events", "Identity", "Source", "made_credentials", "serving"]
 
 _AT_ONCE: Final = 8  # connections; the target needs one, and two for a moment when it comes back
 _PAUSE: Final = 0.1  # seconds after an accept that failed: no descriptors are left
@@ -113,7 +112,7 @@ def serving(
     *,
     bind: str,
     allowed: frozenset[str],
-    tls: Certificate | None,
+    tls: ssl.SSLContext | None,
     say: Say,
     port: int = 0,
 ) -> Iterator[Source]:
@@ -123,7 +122,6 @@ def serving(
     `tls`: see `certificate` for what it proves; with it, nobody logs in over a plain connection. `events` and `say` are
     called from threads. Raises RestoreError where it can't listen.
     """
-    context = None if tls is None else context_of(tls)
     try:
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
         listener = socket.create_server((bind, port), family=family, backlog=_AT_ONCE)
@@ -135,7 +133,7 @@ def serving(
         ) from error
     source = Source(listener.getsockname()[1])
     people = frozenset(_plain(one) for one in allowed)
-    door = _Door(listener, source, people, identity, credentials, events, context, say)
+    door = _Door(listener, source, people, identity, credentials, events, tls, say)
     door.open()
     try:
         yield source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from hypothesis import strategies as st
 from engines.errors import RestoreError
 from engines.mysql.flavour import Flavour, Version
 from engines.mysql.source import login, packets
-from engines.mysql.source.certificate import made_certificate
-from engines.mysql.source.serving import Certificate, Credentials, Identity, Source, made_credentials, serving
+from engines.mysql.source.certificate import made_context
+from engines.mysql.source.serving import Credentials, Identity, Source, made_credentials, serving
 from tests.engines.mysql.source.sending import SERVER_ID
 from tests.engines.mysql.source.test_packets import a_response, an_event, unframed
 from tests.servers.waiting import until
@@ -43,7 +44,7 @@ def source(
     version: Version = MYSQL,
     *,
     events: object = nothing,
-    tls: Certificate | None = None,
+    tls: ssl.SSLContext | None = None,
     allowed: str = "127.0.0.1",
     said: list[str] | None = None,
 ) -> Iterator[Source]:
@@ -171,9 +172,22 @@ def test_a_large_packet_before_login_is_not_read() -> None:
         until(lambda: bool(found.refused) and "16,777,215 bytes" in found.refused[0], "it is counted")
 
 
-def test_tls_is_what_it_has_to_be_where_it_is_wanted(tmp_path: Path) -> None:
-    with made_certificate(tmp_path) as made, source(tls=made) as found:
-        assert made.key.stat().st_mode & 0o777 == 0o600
+def test_tls_is_what_it_has_to_be_where_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def watched(context: ssl.SSLContext, path: Path) -> None:
+        modes.append(path.stat().st_mode & 0o777)
+        load(context, path)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
+    made = made_context(tmp_path)
+    assert modes == [0o600]
+    assert list(tmp_path.iterdir()) == []  # also while it is used: a killed runner leaves no key
+    encrypted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    encrypted.check_hostname = False
+    encrypted.verify_mode = ssl.CERT_NONE
+    with source(tls=made) as found:
         with pytest.raises(pymysql.err.OperationalError, match="3159"):
             connected(found.port)
         connection = pymysql.connect(
@@ -181,12 +195,11 @@ def test_tls_is_what_it_has_to_be_where_it_is_wanted(tmp_path: Path) -> None:
             port=found.port,
             user=PERSON.user,
             password=PERSON.password,
-            ssl_ca=str(made.certificate),
+            ssl=encrypted,
             autocommit=None,
         )
         assert connection.ping() is None
         connection.close()
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_the_logs_refuse_reaches_the_receiver_and_the_operator() -> None:

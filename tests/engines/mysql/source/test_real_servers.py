@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engines.mysql.flavour import Flavour, parse_version
-from engines.mysql.source.certificate import made_certificate
+from engines.mysql.source.certificate import made_context
 from engines.mysql.source.serving import Credentials, Events, Identity, Source, made_credentials, serving
 from tests.engines.mysql.source.sending import SERVER_ID, events_of
 from tests.servers.databases import Server
@@ -100,19 +100,16 @@ class Logs:
 
     @contextmanager
     def served(self, events: Events, login: Credentials, *, tls: bool = False) -> Iterator[Source]:
-        with ExitStack() as stack:
-            made = stack.enter_context(made_certificate(self.folder)) if tls else None
-            yield stack.enter_context(
-                serving(
-                    self.identity,
-                    login,
-                    events,
-                    bind="127.0.0.1",
-                    allowed=frozenset({"127.0.0.1"}),
-                    tls=made,
-                    say=self.said.append,
-                )
-            )
+        with serving(
+            self.identity,
+            login,
+            events,
+            bind="127.0.0.1",
+            allowed=frozenset({"127.0.0.1"}),
+            tls=made_context(self.folder) if tls else None,
+            say=self.said.append,
+        ) as source:
+            yield source
 
 
 @pytest.fixture
