@@ -22,8 +22,9 @@ LENENC_AUTH: Final = 0x200000
 PROTOCOL_41: Final = 0x200
 SECURE_CONNECTION: Final = 0x8000
 # LONG_PASSWORD (1) is what tells MariaDB's clients that none of MariaDB's further capabilities follow.
-_OFFERED: Final = 1 | 4 | CONNECT_WITH_DB | PROTOCOL_41 | 0x2000 | SECURE_CONNECTION | PLUGIN_AUTH | CONNECT_ATTRS
-_OFFERED_ALL: Final = _OFFERED | LENENC_AUTH
+_OFFERED: Final = (
+    1 | 4 | CONNECT_WITH_DB | PROTOCOL_41 | 0x2000 | SECURE_CONNECTION | PLUGIN_AUTH | CONNECT_ATTRS | LENENC_AUTH
+)
 
 QUIT: Final = 0x01
 QUERY: Final = 0x03
@@ -78,7 +79,7 @@ def chained(payloads: Iterable[bytes], sequence: int) -> bytes:
 
 def greeting(version: str, connection: int, nonce: bytes, plugin: str, *, tls: bool) -> bytes:
     """Protocol 10's handshake. `nonce`: 20 bytes without a zero."""
-    offered = _OFFERED_ALL | (SSL if tls else 0)
+    offered = _OFFERED | (SSL if tls else 0)
     return b"".join(
         (
             b"\x0a",
