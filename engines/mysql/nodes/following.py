@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from engines.mysql.binlogs.gtids import GtidSet, MariaPosition
 from engines.mysql.binlogs.logs import name_parts
-from engines.mysql.nodes.node import Channel, Galera, NodeFacts
+from engines.mysql.channels import Channel
+from engines.mysql.nodes.node import Galera, NodeFacts
 from engines.text import count
 
 _STOPPED = "START REPLICA (MariaDB: START SLAVE) on it; SHOW REPLICA STATUS there says why it stopped."

@@ -5,10 +5,10 @@ Nothing is changed; judging is others' work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from engines.mysql.channels import Channel, channel_of
 from engines.mysql.queries import NotSaid, first_that_works, rows_of
 from engines.mysql.server import ServerFacts, look
 from engines.text import drawable
@@ -16,8 +16,6 @@ from engines.text import drawable
 if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import Cursor
-
-_FILTERS = ("do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table", "rewrite_db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +27,6 @@ class Galera:
     state: str  # Synced, Donor/Desynced, Joining, …
     committed: int  # wsrep_last_committed: the number of the last write set
     waiting: int  # write sets that it has received and not applied
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """What a replica says of one server that it follows. Source: SHOW REPLICA STATUS, SHOW ALL SLAVES STATUS."""
-
-    source_id: int  # server_id
-    file: str  # of the source's binary log: applied up to here
-    position: int
-    receiving: bool
-    applying: bool
-    error: int  # number of the last one, 0: none; its text may hold what is in a row
-    lag: int | None  # seconds, as the replica counts; None: it can't tell
-    delay: int  # seconds that it stays behind on purpose
-    filters: tuple[str, ...]  # those that leave something out, by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,25 +85,7 @@ def _channels(connection: Connection[Cursor], *, mariadb: bool) -> tuple[Channel
         rows = first_that_works(connection, *spellings)
     except NotSaid:
         return None
-    return tuple(_channel(row) for row in rows)
-
-
-def _channel(row: Mapping[str, Any]) -> Channel:
-    def of(*names: str) -> Any:  # noqa: ANN401 - the server's
-        return next((row[name] for name in names if row.get(name) is not None), None)
-
-    lag = of("seconds_behind_source", "seconds_behind_master")
-    return Channel(
-        source_id=_number(of("source_server_id", "master_server_id")),
-        file=drawable(str(of("relay_source_log_file", "relay_master_log_file") or "")),
-        position=_number(of("exec_source_log_pos", "exec_master_log_pos")),
-        receiving=str(of("replica_io_running", "slave_io_running")).lower() == "yes",
-        applying=str(of("replica_sql_running", "slave_sql_running")).lower() == "yes",
-        error=_number(of("last_sql_errno")) or _number(of("last_io_errno")),
-        lag=None if lag is None else _number(lag),
-        delay=_number(of("sql_delay")),
-        filters=tuple(f"replicate_{one}" for one in _FILTERS if of(f"replicate_{one}")),
-    )
+    return tuple(channel_of(row) for row in rows)
 
 
 def _log(connection: Connection[Cursor]) -> tuple[str, int] | None:

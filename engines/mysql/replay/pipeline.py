@@ -26,6 +26,7 @@ from engines.mysql.connect import connected, write_option_file
 from engines.mysql.flavour import Flavour
 from engines.mysql.replay.executed import must_be_new
 from engines.mysql.replay.feed import Begun, Feed
+from engines.mysql.replay.pace import EVERY, Pace
 from engines.mysql.replay.plan import Gtids, ReplayPlan
 from engines.mysql.replay.programs import (
     Programs,
@@ -35,17 +36,15 @@ from engines.mysql.replay.programs import (
     mysqlbinlog_failure,
     shows,
 )
-from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
+from engines.mysql.replay.ways import Hooks, Into, Replayed
 from engines.process import Piped, start_piped
 from engines.text import count, drawable, duration, size
 
 _PIECE: Final = 1 << 17  # bytes of text moved at a time
 _KEPT: Final = 8 << 20  # bytes of text that are kept, to say which transaction failed
 _TICK: Final = 0.05  # seconds between two looks
-_EVERY: Final = 0.5  # seconds between two words about progress
 _LOGIN: Final = 60.0  # seconds that connecting may take
 _STOPPING: Final = 10.0  # seconds in which what was sent may end well after a stop
-_RATE: Final = 15.0  # seconds over which the rate is measured
 _LARGEST: Final = 64 << 20  # bytes that the client may say: statements give no rows
 _AGAIN: Final = "Load and replay again from the start (r), or undo (u)."
 
@@ -121,7 +120,7 @@ class _Replaying:
         self._stopping: float | None = None  # since when
         self.feed = Feed(plan, lambda: self._stopping is not None)
         self._told = 0.0
-        self._samples: deque[tuple[float, int]] = deque([(self.begun, 0)])
+        self._pace = Pace(plan)
 
     def run(self) -> Replayed:
         with _memory("said") as said, _memory("client-errors") as complaints, _memory("binlog-errors") as warnings:
@@ -143,7 +142,7 @@ class _Replaying:
                 _close(self.client.stdin)
         done = self.feed
         spent = time.monotonic() - self.begun
-        self._tell(time.monotonic())
+        self._tell()
         self.hooks.say(f"replayed {count(done.transactions)} transactions, {size(done.done)} in {duration(spent)}")
         return Replayed(done.transactions, done.done, spent, done.at, done.end)
 
@@ -285,9 +284,9 @@ class _Replaying:
                 "The client says far more than statements can make it say. The schema is unfinished.",
                 f"Look at which program is named as the client in the configuration. {_AGAIN}",
             )
-        if now - self._told >= _EVERY:
+        if now - self._told >= EVERY:
             self._told = now
-            self._tell(now)
+            self._tell()
 
     def _stopped(self) -> RestoreError:
         file, position = self.feed.end
@@ -299,16 +298,9 @@ class _Replaying:
             _AGAIN,
         )
 
-    def _tell(self, now: float) -> None:
-        done, total = self.feed.done, self.plan.size
-        self._samples.append((now, done))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE:
-            self._samples.popleft()
-        since, before = self._samples[0]
-        rate = (done - before) / (now - since) if now > since else 0.0
-        eta = (total - done) / rate if rate > 0 else None
+    def _tell(self) -> None:
         feed = self.feed
-        self.hooks.progress(ReplayProgress(done, total, feed.transactions, self.plan.transactions, feed.at, rate, eta))
+        self.hooks.progress(self._pace.at(feed.done, feed.transactions, feed.at))
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.errors import RestoreError
 from engines.hooks import Say, silent
+from engines.mysql.channels import Channel, channel_of
 from engines.mysql.connect import code_of, quoted
 from engines.mysql.errors import meaning
 from engines.mysql.flavour import Flavour
@@ -29,7 +30,6 @@ RETRY: Final = 1  # seconds between two attempts of the receiver to connect
 HEARTBEAT: Final = 5  # seconds of silence after which the source has to say that it is there
 _NONE: Final = (3074, 1617)  # there is no such channel, no such named connection
 _FAILED: Final = re.compile(r"(?:source|master) log ([^\s,]+), end_log_pos (\d+)")
-_FILTERS: Final = ("do_db", "ignore_db", "do_table", "ignore_table", "wild_do_table", "wild_ignore_table", "rewrite_db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,7 @@ class Wiring:
 class Standing:
     """How far the channel is. Positions are those of the stream."""
 
-    file: str
-    position: int
-    receiving: bool
-    applying: bool
-    receiver_error: int
-    applier_error: int
+    channel: Channel
     failed: tuple[str, int] | None = None  # in which event the applier failed: file, where it ends
 
 
@@ -152,39 +147,23 @@ def _mariadb(connection: Connection[Cursor], changed: Changed, wiring: Wiring) -
 
 def filtered(connection: Connection[Cursor], changed: Changed, wiring: Wiring) -> str:
     """A filter that the server has put on the channel by itself; it would leave changes out without a word."""
-    status = _status(connection, changed)
-    for name in _FILTERS:
-        told = str(status.get(f"replicate_{name}") or "")
-        if told and not (name == "rewrite_db" and wiring.rename):
-            return f"replicate_{name}"
-    return ""
+    ours = {"replicate_rewrite_db"} if wiring.rename else set()
+    return next((name for name in channel_of(_status(connection, changed)).filters if name not in ours), "")
 
 
 def standing(connection: Connection[Cursor], changed: Changed) -> Standing:
     """Raises RestoreError where there is no channel, or no answer."""
-    found = _status(connection, changed)
-    if not found:
+    status = _status(connection, changed)
+    if not status:
         raise RestoreError(
             f"The channel {changed.channel} is no longer there: somebody has removed it. The schema is unfinished.",
             "Find out who did, then load and replay again from the start (r), or undo (u).",
         )
-
-    def told(*names: str) -> Any:  # noqa: ANN401 - SQL's
-        return next((found[name] for name in names if name in found), None)
-
-    error = int(told("last_sql_errno") or 0)
-    failed = None
-    if error:
-        error, failed = _failure(connection, changed, error, str(told("last_sql_error") or ""))
-    return Standing(
-        file=str(told("relay_source_log_file", "relay_master_log_file") or ""),
-        position=int(told("exec_source_log_pos", "exec_master_log_pos") or 0),
-        receiving=str(told("replica_io_running", "slave_io_running")).lower() == "yes",
-        applying=str(told("replica_sql_running", "slave_sql_running")).lower() == "yes",
-        receiver_error=int(told("last_io_errno") or 0),
-        applier_error=error,
-        failed=failed,
-    )
+    found, failed = channel_of(status), None
+    if found.applier_error:
+        number, failed = _failure(connection, changed, found.applier_error, str(status.get("last_sql_error") or ""))
+        found = replace(found, applier_error=number)
+    return Standing(found, failed)
 
 
 def _failure(

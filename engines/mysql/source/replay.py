@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,8 +26,9 @@ from engines.mysql.errors import meaning
 from engines.mysql.flavour import Flavour, Version
 from engines.mysql.queries import NotSaid, value_of
 from engines.mysql.replay import told
+from engines.mysql.replay.pace import EVERY, Pace
 from engines.mysql.replay.plan import ReplayPlan
-from engines.mysql.replay.ways import Hooks, Into, Replayed, ReplayProgress
+from engines.mysql.replay.ways import Hooks, Into, Replayed
 from engines.mysql.source import channel
 from engines.mysql.source.certificate import made_context
 from engines.mysql.source.channel import Changed, Standing, Wiring
@@ -43,11 +43,9 @@ if TYPE_CHECKING:
 
 CHECK: Final = "Replay by the server"
 _TICK: Final = 0.1  # seconds between two looks
-_EVERY: Final = 0.5  # seconds between two words about progress
 _FIRST: Final = 20.0  # seconds in which the target has to have connected
 _ERRING: Final = 5.0  # seconds that it may go on failing to connect
 _GONE: Final = 60.0  # seconds for which its receiver may be without a connection
-_RATE: Final = 15.0  # seconds over which the rate is measured
 _DOMAINS: Final = 1 << 30  # MariaDB's GTID domains from here on are hardly anybody's
 _AGAIN: Final = "Load and replay again from the start (r), or undo (u)."
 _NOT_CRASH_SAFE: Final = (
@@ -219,9 +217,9 @@ def _wait_for(connection: Connection[Cursor], changed: Changed, source: Source, 
     until = time.monotonic() + _FIRST
     while not source.asked:
         now = channel.standing(connection, changed)
-        if now.receiver_error:
+        if now.channel.receiver_error:
             until = min(until, time.monotonic() + _ERRING)  # it may have come too early: it tries again each second
-        if source.refused or now.receiver_error in _LOGIN_REFUSED or time.monotonic() > until:
+        if source.refused or now.channel.receiver_error in _LOGIN_REFUSED or time.monotonic() > until:
             raise RestoreError(_why_not(now, source, reach), "Look at the network between the target and this machine.")
         time.sleep(_TICK)
 
@@ -229,8 +227,8 @@ def _wait_for(connection: Connection[Cursor], changed: Changed, source: Source, 
 def _why_not(now: Standing, source: Source, reach: Reach) -> str:
     if source.refused:
         return f"the target came to {reach.address}:{source.port} and was refused: {source.refused[-1]}"
-    if now.receiver_error:
-        why = meaning(Exception(now.receiver_error))
+    if now.channel.receiver_error:
+        why = meaning(Exception(now.channel.receiver_error))
         return f"the target does not reach {reach.address}:{source.port}: {why}"
     return f"the target did not come to {reach.address}:{source.port} within {duration(_FIRST)}"
 
@@ -265,7 +263,7 @@ class _Replaying:
         self.begun = time.monotonic()
         self._heard = self.begun  # when the receiver was last seen connected
         self._told = 0.0
-        self._samples: deque[tuple[float, int]] = deque([(self.begun, 0)])
+        self._pace = Pace(plan)
 
     def run(self, wiring: Wiring) -> Replayed:
         self.hooks.say(f"the target pulls from {wiring.host}:{wiring.port} on channel {self.changed.channel}")
@@ -294,7 +292,7 @@ class _Replaying:
         if self.stream.finished and executed >= self.stream.sent:
             self._tell(self.stream.sent, last=True)
             return True
-        if now.applier_error:
+        if now.channel.applier_error:
             raise self._applier_failed(now)
         self._still_there(now)
         if self.hooks.stop():
@@ -303,28 +301,30 @@ class _Replaying:
         return False
 
     def _executed(self, now: Standing) -> Position:
-        return self.stream.position(now.file, now.position) or (0, self.plan.parts[0].begin)
+        return self.stream.position(now.channel.file, now.channel.position) or (0, self.plan.parts[0].begin)
 
     def _still_there(self, now: Standing) -> None:
         if self.source.failure is not None:
             failure = self.source.failure
             why = failure.message.rstrip(".") if isinstance(failure, RestoreError) else type(failure).__name__
             raise self._error("", why)
-        if not now.applying:
+        if not now.channel.applying:
             raise self._error("", "the target's applier was stopped by somebody")
         moment = time.monotonic()
         if self.source.connected:
             self._heard = moment
         limit = _GONE if self.source.asked else _FIRST
-        if now.receiver_error in _LOGIN_REFUSED or moment - self._heard > limit:
-            why = meaning(Exception(now.receiver_error)) if now.receiver_error else "it has no connection"
+        if now.channel.receiver_error in _LOGIN_REFUSED or moment - self._heard > limit:
+            why = (
+                meaning(Exception(now.channel.receiver_error)) if now.channel.receiver_error else "it has no connection"
+            )
             raise self._error("", f"the target's receiver does not reach its source: {why}")
 
     def _applier_failed(self, now: Standing) -> RestoreError:
         place = self.stream.position(*now.failed) if now.failed else None
         found = self.stream.transaction_at(place) if place else None
         where = f" at {drawable(found.name)} ({drawable(found.file)}, byte {found.begin})" if found else ""
-        return self._error(where, meaning(Exception(now.applier_error)))
+        return self._error(where, meaning(Exception(now.channel.applier_error)))
 
     def _stopped(self) -> RestoreError:
         channel.stop(self.connection, self.changed)
@@ -343,17 +343,9 @@ class _Replaying:
 
     def _tell(self, executed: Position, *, last: bool = False) -> None:
         now = time.monotonic()
-        if now - self._told < _EVERY and not last:
+        if now - self._told < EVERY and not last:
             return
         self._told = now
         reached = self.stream.reached(executed)
-        done, total = self.plan.size if last else reached.done, self.plan.size
-        self._samples.append((now, done))
-        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE:
-            self._samples.popleft()
-        since, before = self._samples[0]
-        rate = (done - before) / (now - since) if now > since else 0.0
-        eta = (total - done) / rate if rate > 0 else None
-        self.hooks.progress(
-            ReplayProgress(done, total, reached.transactions, self.plan.transactions, reached.at, rate, eta)
-        )
+        done = self.plan.size if last else reached.done
+        self.hooks.progress(self._pace.at(done, reached.transactions, reached.at))

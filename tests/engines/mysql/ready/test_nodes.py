@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from engines.checks import Verdict
+from engines.mysql.channels import Channel
 from engines.mysql.connect import Place
 from engines.mysql.flavour import Flavour, Version
 from engines.mysql.intent import Intent
 from engines.mysql.nodes import ready
 from engines.mysql.nodes.comparing import Sum, Survey, differing, newer, verdict
 from engines.mysql.nodes.following import Stand, standing
-from engines.mysql.nodes.node import Channel, Galera, NodeFacts
+from engines.mysql.nodes.node import Galera, NodeFacts
 from engines.mysql.server import Cluster, Replica, ServerFacts
 from tests.engines.mysql.ready.ground import facts_of
 from tests.servers.databases import Server
@@ -22,7 +23,16 @@ PLACE = Place("db2", 3306)
 INTENT = Intent(schema="shop", staged=True, binary_log=True, replays=False, stage="shop_staged")
 VERSIONS = (Version(Flavour.MARIADB, (10, 11, 18), "10.11.18"),) * 2
 CHANNEL = Channel(
-    source_id=1, file="binlog.000002", position=500, receiving=True, applying=True, error=0, lag=0, delay=0, filters=()
+    source_id=1,
+    file="binlog.000002",
+    position=500,
+    receiving=True,
+    applying=True,
+    receiver_error=0,
+    applier_error=0,
+    lag=0,
+    delay=0,
+    filters=(),
 )
 MEMBER = Galera("one", primary=True, state="Synced", committed=10, waiting=0)
 
@@ -68,7 +78,7 @@ def test_a_node_that_nobody_says_where_it_is_is_unknown(facts: ServerFacts) -> N
     ("channel", "verdict", "told"),
     [
         (CHANNEL, Verdict.OK, "2 tables, as here"),
-        (replace(CHANNEL, applying=False, position=4, error=1062), Verdict.FAIL, "does not apply, error 1062"),
+        (replace(CHANNEL, applying=False, position=4, applier_error=1062), Verdict.FAIL, "does not apply, error 1062"),
         (replace(CHANNEL, receiving=False, file="binlog.000001"), Verdict.FAIL, "does not receive"),
         (replace(CHANNEL, filters=("replicate_do_db",)), Verdict.FAIL, "leaves things out: replicate_do_db"),
         (replace(CHANNEL, lag=90, position=4), Verdict.WARN, "90 s behind"),
