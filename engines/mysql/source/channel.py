@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WORKERS: Final = 4  # appliers that work at the same time, where the server has fewer
 RETRY: Final = 1  # seconds between two attempts of the receiver to connect
 HEARTBEAT: Final = 5  # seconds of silence after which the source has to say that it is there
-_NONE: Final = (3074, 1617)  # there is no such channel, no such named connection
+_NONE: Final = (3074, 1617, 1238)  # there is no such channel, no such named connection; no filter can be set (10.10)
 _FAILED: Final = re.compile(r"(?:source|master) log ([^\s,]+), end_log_pos (\d+)")
 
 
@@ -197,6 +197,8 @@ def set_back(connection: Connection[Cursor], changed: Changed, say: Say = silent
     """Stop and remove the channel, and set back what was set for it. May be repeated. Raises RestoreError."""
     stop(connection, changed)
     name = connection.escape(changed.channel)
+    if not _is_mysql(changed):  # MariaDB keeps it for the next connection of this name
+        _gone_is_well(connection, f"SET GLOBAL {quoted(changed.channel)}.replicate_rewrite_db = ''")
     reset = f"RESET REPLICA ALL FOR CHANNEL {name}" if _is_mysql(changed) else f"RESET SLAVE {name} ALL"
     _gone_is_well(connection, reset)
     for setting in changed.settings:
